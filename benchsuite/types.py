@@ -1,0 +1,479 @@
+"""The nouns that every room speaks: frozen values, integer nanoseconds, units in the names.
+
+A *run* is one invocation; it holds *points* (one per load, length, model…); each point is
+measured in several *trials*, the statistical unit; a trial is made of *requests*; each request
+leaves one *record*. Values that go to disk refuse unknown fields.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+"""Version of what is written to a store. A newer one is refused, an older one is updated."""
+
+METRICS_VERSION = 1
+"""Version of the metric definitions (docs/concepts/metrics.md) that numbers were made with."""
+
+Outcome = Literal["ok", "http_error", "timeout", "cut_off", "refused", "protocol", "skipped"]
+OUTCOMES: tuple[Outcome, ...] = ("ok", "http_error", "timeout", "cut_off", "refused", "protocol", "skipped")
+Phase = Literal["warm_up", "measure"]
+Verdict = Literal["valid", "suspect", "invalid"]
+CacheMode = Literal["cold", "warm"]
+Arrivals = Literal["constant", "poisson"]
+
+
+class Noun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A frozen value that refuses unknown fields when read from a file."""
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+class Slo(Noun, frozen=True, kw_only=True):
+    """Limits that one request has to meet to count as goodput, in milliseconds; None: no limit."""
+
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    e2e_ms: float | None = None
+
+
+class Workload(Noun, frozen=True, kw_only=True):
+    """What is asked of a server, as a workload file says it; lists are axes that make points.
+
+    Either `concurrency` (closed loop) or `rate` (open loop, requests/s; `inf`: offline, all at
+    once) is set; with both, `concurrency` caps what the open loop has in flight. A trial stops
+    after `requests` or `seconds`, whichever is set.
+    """
+
+    name: str
+    version: int
+    description: str
+    seed: int = 0
+    prompt_tokens: tuple[int, ...]
+    output_tokens: tuple[int, ...]
+    same: Literal["tokens", "text"] = "tokens"
+    cache: CacheMode = "cold"
+    concurrency: tuple[int, ...] = ()
+    rate: tuple[float, ...] = ()
+    arrivals: Arrivals = "poisson"
+    requests: int | None = None
+    seconds: float | None = None
+    trials: int = 3
+    warm_up_seconds: float = 0.0
+    warm_up_max_requests: int = 256
+    slo: Slo = Slo()
+
+
+class Point(Noun, frozen=True, kw_only=True):
+    """One combination of a workload's axes: what is held fixed while trials are repeated."""
+
+    index: int
+    prompt_tokens: int
+    output_tokens: int
+    concurrency: int | None
+    rate: float | None = None
+
+    @property
+    def load(self) -> Literal["closed", "open", "offline"]:
+        """Closed loop, open loop, or everything at once."""
+        if self.rate is None:
+            return "closed"
+        return "offline" if math.isinf(self.rate) else "open"
+
+    @property
+    def label(self) -> str:
+        """The load in a few words, e.g. `8 in flight` or `4 req/s, at most 8 in flight`."""
+        if self.rate is None:
+            return f"{self.concurrency} in flight"
+        word = "all at once" if math.isinf(self.rate) else f"{self.rate:g} req/s"
+        return word if self.concurrency is None else f"{word}, at most {self.concurrency} in flight"
+
+
+class Lengths(Noun, frozen=True, kw_only=True):
+    """How many tokens words cost on one server, found before the clock starts (`fit`).
+
+    `words` cost exactly one token each when they follow a space; `overhead` is what the chat
+    template and the first word add, in tokens. `source`: `usage` (probed), `assumed` (the server
+    reports no usage: one token a word is a guess).
+    """
+
+    words: tuple[str, ...]
+    overhead: int
+    source: Literal["usage", "assumed"]
+
+
+class Message(Noun, frozen=True, kw_only=True):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Request(Noun, frozen=True, kw_only=True):
+    """One request as planned: pure data, before any dialect.
+
+    `due_offset_ns`: when an open loop wants it sent, counted from the trial's start; None in a
+    closed loop, where the end of an earlier answer decides.
+    """
+
+    index: int
+    phase: Phase
+    messages: tuple[Message, ...]
+    max_output_tokens: int
+    min_output_tokens: int
+    cache: CacheMode
+    due_offset_ns: int | None = None
+
+
+# ---------------------------------------------------------------- what is sent and heard
+
+
+class Target(Noun, frozen=True, kw_only=True):
+    """Where requests go. `key` and the values of `headers` are secret and never shown or stored."""
+
+    backend: str
+    url: str
+    model: str = ""
+    key: str | None = None
+    headers: dict[str, str] = {}
+    options: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Everything but the secrets."""
+        return f"Target(backend={self.backend!r}, url={self.url!r}, model={self.model!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        """Rich's tracebacks and prints use this instead of the fields."""
+        return [("backend", self.backend), ("url", self.url), ("model", self.model)]
+
+
+class Call(Noun, frozen=True, kw_only=True):
+    """One HTTP request as bytes: path relative to the target's URL; secrets stand only in `headers`."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    headers: dict[str, str] = {}
+    body: bytes = b""
+
+
+class Tape(Noun, frozen=True, kw_only=True, gc=False):
+    """What was heard on one connection for one request; nothing in it has been interpreted.
+
+    Instants are CLOCK_MONOTONIC nanoseconds of this host, 0 where it never came to that. For read
+    i, `read_ns[i]` is when its last segment arrived (the kernel's stamp, or ours where `clock` is
+    `user`), `read_user_ns[i]` when we held it, `read_floor_ns[i]` the earliest instant at which
+    any of it can have arrived unseen, and `read_ends[i]` how many bytes of `body` were there then.
+    `error` is empty or an `error_kind` of the transport: connect, dns, tls, reset, closed,
+    timeout_connect, timeout_first_byte, timeout_silence, timeout_total, protocol, redirect,
+    compressed, stopped.
+    """
+
+    index: int
+    phase: Phase = "measure"
+    due_ns: int = 0
+    sent_ns: int = 0
+    sent_all_ns: int = 0
+    end_ns: int = 0
+    read_ns: Sequence[int] = ()
+    read_user_ns: Sequence[int] = ()
+    read_floor_ns: Sequence[int] = ()
+    read_ends: Sequence[int] = ()
+    body: bytes = b""
+    status: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    framing_complete: bool = False
+    error: str = ""
+    clock: Literal["kernel", "user"] = "kernel"
+    reconnects: int = 0
+    connect_ns: int = 0
+    tls_ns: int = 0
+
+
+class Reply(Noun, frozen=True, kw_only=True, gc=False):
+    """A tape, read in its dialect. One entry a *token event* (content, reasoning or tool delta, not empty).
+
+    `arrival_ns`: arrival of the read that completed the event. `kind`: one byte an event,
+    `c`ontent, `r`easoning or `t`ool. `texts`: the event's text, kept by nobody unless asked.
+    `complete`: the dialect's end was seen, or a finish reason. Token counts are the server's
+    usage; None where it reported none. Prompt tokens include cached ones.
+    """
+
+    arrival_ns: Sequence[int] = ()
+    kind: bytes = b""
+    texts: Sequence[str] = ()
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    finish_reason: str | None = None
+    complete: bool = False
+    server_timings: dict[str, float] = {}
+    error_kind: str = ""
+    error_message: str = ""
+
+
+class Record(Noun, frozen=True, kw_only=True, gc=False):
+    """What is kept of one request. Derived values (TTFT, TPOT, lag) are computed, never stored.
+
+    Instants are CLOCK_MONOTONIC nanoseconds; None: it never came to that. `gaps_us`: microseconds
+    between successive token events, rounded so that their sum equals last − first to 1 µs.
+    `reads`/`coalesced_reads`: reads that carried token events, and those that may have hidden an
+    earlier arrival. `reader_lag_us`: worst delay between a read's stamp and our holding it.
+    `cost_usd`: None until priced.
+    """
+
+    request_id: str
+    index: int
+    phase: Phase
+    outcome: Outcome
+    error_kind: str
+    http_status: int
+    due_ns: int
+    sent_ns: int | None
+    sent_all_ns: int | None
+    first_byte_ns: int | None
+    first_token_ns: int | None
+    first_output_ns: int | None
+    last_token_ns: int | None
+    end_ns: int
+    gaps_us: Sequence[int]
+    prompt_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    streamed_reasoning: bool
+    finish_reason: str | None
+    reads: int
+    coalesced_reads: int
+    reader_lag_us: int
+    user_stamps: bool
+    reconnects: int
+    connect_us: int | None
+    tls_us: int | None
+    server_timings: str | None
+    cost_usd: float | None = None
+    text: str | None = None
+
+
+# ---------------------------------------------------------------- who was measured, by whom
+
+
+class Identity(Noun, frozen=True, kw_only=True):
+    """What a server says of itself. Empty or None: it didn't say."""
+
+    server: str
+    version: str = ""
+    models: tuple[str, ...] = ()
+    context_tokens: int | None = None
+    slots: int | None = None
+    details: dict[str, str] = {}
+
+
+class Timeouts(Noun, frozen=True, kw_only=True):
+    """Seconds until a request counts as timed out."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 300.0
+    silence_s: float = 60.0
+    total_s: float = 600.0
+
+
+class Connection(Noun, frozen=True, kw_only=True):
+    """How sockets are opened. Paths are the user's; `proxy` may hold a password and is stored masked."""
+
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    insecure: bool = False
+    proxy: str | None = None
+    timeouts: Timeouts = Timeouts()
+
+
+class WorkerHealth(Noun, frozen=True, kw_only=True):
+    """What one worker process reports of itself after a trial."""
+
+    sent: int
+    cpu_s: float
+    wall_s: float
+    clock_steps: int
+    reuse: bool | None
+    kernel_stamps: bool
+    stopped: bool
+
+
+class TrialInfo(Noun, frozen=True, kw_only=True):
+    """One trial of a point: when it ran (CLOCK_MONOTONIC ns) and how the client fared."""
+
+    point: int
+    trial: int
+    start_ns: int
+    last_send_ns: int
+    end_ns: int
+    plan_digest: str
+    workers: tuple[WorkerHealth, ...]
+
+
+class SelftestLevel(Noun, frozen=True, kw_only=True):
+    """This machine's own error at one load, in milliseconds."""
+
+    load: str
+    streams: int | None
+    rate: float | None
+    requests: int
+    ttft_error_p50_ms: float
+    ttft_error_p99_ms: float
+    itl_error_p99_ms: float
+    send_lag_p99_ms: float
+    achieved_rate: float
+    simulator_lateness_p99_ms: float
+    coalesced_share: float
+
+
+class Selftest(Noun, frozen=True, kw_only=True):
+    """Result of `benchsuite selftest`: how far off this machine's own measurements are."""
+
+    schema: int = SCHEMA
+    time: str
+    version: str
+    machine_id: str
+    kernel_stamps: bool
+    levels: tuple[SelftestLevel, ...]
+
+
+class Machine(Noun, frozen=True, kw_only=True):
+    """The client's machine, without any name: `id` is a salted hash that only equals itself."""
+
+    id: str
+    os: str
+    cpu: str
+    cores: int
+    memory_gib: float
+    python: str
+
+
+class Manifest(Noun, frozen=True, kw_only=True):
+    """Everything needed to judge or repeat a run; no prompt, key, host name or private path."""
+
+    run_id: str
+    started: str
+    version: str
+    metrics_version: int = METRICS_VERSION
+    command: str
+    backend: str
+    url: str
+    model: str
+    attached: bool
+    identity: Identity
+    launch_command: str = ""
+    launch_seconds: float | None = None
+    workload: Workload
+    workload_digest: str
+    endpoint: str = ""
+    seed: int
+    nonce: str
+    lengths: Lengths | None
+    points: tuple[Point, ...]
+    workers: int
+    connection: dict[str, str] = {}
+    gpu: str = ""
+    labels: dict[str, str] = {}
+    machine: Machine
+    packages: dict[str, str] = {}
+    selftest: Selftest | None = None
+    trials: tuple[TrialInfo, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- what came out
+
+
+class Estimate(Noun, frozen=True, kw_only=True):
+    """A number with its 95 % interval; `n` requests (or gaps) stand behind it.
+
+    `value` None: too few samples, `needs` says how many it takes. `low`/`high` None: no interval
+    can be given. `basis` says how the interval was made, e.g. `3 trials`, `this trial only`.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    needs: int = 0
+    basis: str = ""
+
+
+class Metric(Noun, frozen=True, kw_only=True):
+    """The distribution of one metric at one point; quantile keys are p50, p90, p95, p99, p99.9 and mean."""
+
+    name: str
+    unit: str
+    n: int
+    quantiles: dict[str, Estimate]
+
+
+class Warning(Noun, frozen=True, kw_only=True):
+    """Something the reader must know: what was found, how bad it is, and what to do about it."""
+
+    code: str
+    level: Literal["told", "suspect", "invalid"]
+    message: str
+    advice: str
+    facts: dict[str, float] = {}
+
+
+class Summary(Noun, frozen=True, kw_only=True):
+    """One point's numbers. `rates` holds throughput, goodput and cost: name → estimate."""
+
+    point: Point
+    requests: int
+    outcomes: dict[str, int]
+    error_kinds: dict[str, int]
+    metrics: dict[str, Metric]
+    rates: dict[str, Estimate]
+    means: dict[str, float | None]
+    verdict: Verdict
+    warnings: tuple[Warning, ...]
+
+
+class Run(Noun, frozen=True, kw_only=True):
+    """A stored run: its manifest and one summary a point."""
+
+    schema: int = SCHEMA
+    status: Literal["finished", "interrupted", "recovered"]
+    manifest: Manifest
+    summaries: tuple[Summary, ...]
+    warnings: tuple[Warning, ...] = ()
+    verdict: Verdict
+
+
+# ---------------------------------------------------------------- what is told while it happens
+
+
+class Stage(Noun, frozen=True, kw_only=True):
+    """A run has come to a new stage; `text` is one line for people."""
+
+    name: Literal["resolve", "model", "launch", "ready", "fit", "warm_up", "measure", "decode", "save"]
+    text: str
+
+
+class Progress(Noun, frozen=True, kw_only=True):
+    """How a trial is going; None: not known yet. `total`/`total_s`: what it will stop at."""
+
+    point: Point
+    points: int
+    phase: Phase
+    trial: int
+    trials: int
+    elapsed_s: float
+    total_s: float | None
+    done: int
+    total: int | None
+    errors: int
+    in_flight: int
+    rate: float
+    ttft_ms: float | None
+    tokens_per_s: float | None
+    lag_ms: float | None
