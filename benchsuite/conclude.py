@@ -1,0 +1,159 @@
+"""From spools to a finished run: decoding, judging and saving, after a run's end or after a crash."""
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from benchsuite.driver import Driver, load
+from benchsuite.engine.decode import records
+from benchsuite.engine.spool import SpoolReader
+from benchsuite.engine.trial import TrialRun
+from benchsuite.store.runs import RunDir, Store
+from benchsuite.types import Manifest, Run, Stage, TrialInfo, Verdict
+
+_SEGMENTS_PER_WORKER = 10_000
+
+
+# ---------------------------------------------------------------- decoding
+
+
+def decode_segment(run_dir: RunDir, segment: Path, driver: Driver, keep_text: bool) -> None:
+    """Turn one spool file into the record file that belongs to it, then remove it.
+
+    Each segment has a record file of its own, so that doing this again after a crash between the
+    two steps overwrites instead of doubling.
+    """
+    stem, worker = segment.stem.rsplit("-", 1)
+    point, trial = map(int, stem.split("-"))
+    part = int(worker) * _SEGMENTS_PER_WORKER + int(segment.suffix[1:])
+    reader = SpoolReader(segment)
+    tapes = reader.read()
+    prefix = f"{run_dir.run_id}-{stem}-"
+    with run_dir.writer(point, trial, part or None) as writer:
+        for record in records(tapes, driver, prefix, keep_text):
+            writer.write(record)
+    segment.unlink()
+
+
+def keep_trial(run_dir: RunDir, point: int, trial: int, done: TrialRun) -> None:
+    """Write down what the records don't say of a trial: its start, its digest, its workers' health."""
+    if not trial:
+        return
+    info = _trial_info(run_dir, point, trial)
+    if info is None:
+        return
+    table = run_dir.records(point)
+    indexes = table.filter(_equals(table["trial"], trial))["index"].to_pylist()
+    info = msgspec.structs.replace(
+        info, start_ns=done.start_ns, plan_digest=done.plan_digest(indexes), workers=done.workers
+    )
+    _info_path(run_dir, point, trial).write_bytes(msgspec.json.encode(info))
+
+
+def _info_path(run_dir: RunDir, point: int, trial: int) -> Path:
+    return run_dir.path / "trials" / f"{point}-{trial}.json"
+
+
+def _trial_info(run_dir: RunDir, point: int, trial: int) -> TrialInfo | None:
+    """What was written down of a trial, or as much as its records tell; None: it left none."""
+    path = _info_path(run_dir, point, trial)
+    if path.exists():
+        return msgspec.json.decode(path.read_bytes(), type=TrialInfo)
+    import pyarrow.compute as pc
+
+    table = run_dir.records(point)
+    table = table.filter(_equals(table["trial"], trial))
+    if not table.num_rows:
+        return None
+    last_send = pc.max(table["sent_ns"]).as_py()
+    return TrialInfo(
+        point=point,
+        trial=trial,
+        start_ns=pc.min(table["due_ns"]).as_py(),
+        last_send_ns=last_send or pc.max(table["due_ns"]).as_py(),
+        end_ns=pc.max(table["end_ns"]).as_py(),
+        plan_digest="",
+        workers=(),
+    )
+
+
+def _equals(column: object, value: int) -> object:
+    import pyarrow.compute as pc
+
+    return pc.equal(column, value)
+
+
+# ---------------------------------------------------------------- judging and saving
+
+
+def conclude(
+    run_dir: RunDir, manifest: Manifest, status: Literal["finished", "interrupted", "recovered"]
+) -> Run:
+    """Summarise what was recorded, judge it, and write run.json."""
+    from benchsuite.stats.verdict import summarise_all
+
+    infos = tuple(
+        info
+        for point in manifest.points
+        for trial in range(1, manifest.workload.trials + 1)
+        if (info := _trial_info(run_dir, point.index, trial)) is not None
+    )
+    manifest = msgspec.structs.replace(manifest, trials=infos)
+    capabilities = load(manifest.backend).capabilities
+    summaries = summarise_all(
+        [(point, run_dir.records(point.index)) for point in manifest.points],
+        infos,
+        workload=manifest.workload,
+        exact_output=capabilities.exact_output,
+        slots=manifest.identity.slots,
+        lengths=manifest.lengths,
+        interrupted=status != "finished",
+    )
+    verdicts = {summary.verdict for summary in summaries}
+    verdict: Verdict = "invalid" if "invalid" in verdicts or not summaries else "valid"
+    if verdict == "valid" and "suspect" in verdicts:
+        verdict = "suspect"
+    run = Run(status=status, manifest=manifest, summaries=summaries, verdict=verdict)
+    run_dir.finish(run)
+    return run
+
+
+# ---------------------------------------------------------------- owning and recovering
+
+
+@contextlib.contextmanager
+def owned(run_dir: RunDir) -> Generator[bool]:
+    """Hold a run's lock, so that nobody recovers what is still being measured; False: somebody holds it."""
+    with (run_dir.path / "lock").open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            (run_dir.path / "lock").unlink(missing_ok=True)
+
+
+def recover(store: Store, tell: Callable[[Stage], None]) -> list[Run]:
+    """Finish every run that was cut off, from its record files and what is left in its spool."""
+    found = []
+    for run_dir in store.partial_runs():
+        with owned(run_dir) as free:
+            if not free:
+                tell(Stage(name="save", text=f"{run_dir.run_id} is still being measured"))
+                continue
+            manifest = run_dir.plan()
+            driver = load(manifest.backend)
+            spools = sorted(run_dir.spool_dir.glob("*-*-*.*")) if run_dir.spool_dir.is_dir() else []
+            for segment in spools:
+                decode_segment(run_dir, segment, driver, keep_text=False)
+            run = conclude(run_dir, manifest, "recovered")
+            tell(Stage(name="save", text=f"{run_dir.run_id} recovered"))
+            found.append(run)
+    return found

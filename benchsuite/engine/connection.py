@@ -1,0 +1,269 @@
+"""One connection of a worker: opening, TLS, sending, and the reads that carry the stamps."""
+
+import errno
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import httptools
+
+from benchsuite.engine import clock
+from benchsuite.engine.spec import WorkerSpec
+from benchsuite.engine.spool import Exchange
+
+READ_BYTES = 65536
+_ANCILLARY_BYTES = 128
+
+State = Literal["connecting", "proxy", "tls", "idle", "busy", "closed"]
+
+
+def tls_context(spec: WorkerSpec) -> ssl.SSLContext | None:
+    """The client's TLS settings: the system's certificates unless a file is named; None without TLS."""
+    if not spec.tls:
+        return None
+    context: ssl.SSLContext
+    if spec.ca_cert or spec.insecure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if spec.ca_cert:
+            context.load_verify_locations(spec.ca_cert)
+    else:
+        import truststore
+
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if spec.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if spec.client_cert:
+        context.load_cert_chain(spec.client_cert, spec.client_key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _ignore(_part: bytes) -> None:
+    """Take a body part that belongs to no exchange."""
+
+
+class Connection:
+    """A socket, its TLS session if any, the parser of the answer under way, and that answer's tape.
+
+    httptools calls the `on_…` members; body parts go straight into the exchange's list.
+    """
+
+    def __init__(self, spec: WorkerSpec, tls: ssl.SSLContext | None) -> None:
+        self.spec = spec
+        self.state: State = "connecting"
+        self.exchange: Exchange | None = None
+        self.served = 0
+        self.failure = ""
+        self.unsent = b""
+        self.complete = False
+        self.keep_alive = False
+        self.due_ns = 0
+        self.last_ns = self.opened_ns = time.monotonic_ns()
+        self.ready_ns = self.connect_ns = self.tls_ns = 0
+        self.on_body: Callable[[bytes], None] = _ignore
+        self._parser: httptools.HttpResponseParser | None = None
+        self._head = b""
+        self._tls: ssl.SSLObject | None = None
+        if tls is not None:
+            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=spec.server_name)
+        self.sock = socket.socket(spec.family, socket.SOCK_STREAM)
+        self.fd = self.sock.fileno()
+        self.sock.setblocking(False)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.stamped = spec.kernel_stamps and clock.enable_kernel_stamps(self.sock)
+        code = self.sock.connect_ex(spec.address)
+        if code not in {0, errno.EINPROGRESS, errno.EWOULDBLOCK}:
+            self.failure = "connect"
+
+    # ---- opening
+
+    def advance(self, readable: bool) -> None:
+        """Take the next step of opening; sets `state` to idle when ready, or `failure`."""
+        try:
+            if self.state == "connecting":
+                code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    self.failure = "connect"
+                    return
+                self.connect_ns = time.monotonic_ns() - self.opened_ns
+                if self.spec.proxy_connect:
+                    self.state = "proxy"
+                    self.sock.send(self.spec.proxy_connect)
+                else:
+                    self._begin_tls()
+            elif self.state == "proxy" and readable:
+                self._read_proxy()
+            elif self.state == "tls" and self.unsent:
+                self._flush_tls()
+            elif self.state == "tls" and readable:
+                data = self.sock.recv(READ_BYTES)
+                if not data:
+                    self.failure = "tls"
+                    return
+                self._incoming.write(data)
+                self._handshake()
+        except BlockingIOError:
+            return
+        except ssl.SSLError:
+            self.failure = "tls"
+        except OSError:
+            self.failure = "connect"
+
+    def _read_proxy(self) -> None:
+        self._head += self.sock.recv(READ_BYTES)
+        if b"\r\n\r\n" in self._head:
+            words = self._head.split(b" ", 2)
+            if len(words) > 1 and words[1] == b"200":
+                self._begin_tls()
+            else:
+                self.failure = "proxy"
+        elif not self._head:
+            self.failure = "proxy"
+
+    def _begin_tls(self) -> None:
+        if self._tls is None:
+            self._ready()
+            return
+        self.state = "tls"
+        self._handshake()
+
+    def _handshake(self) -> None:
+        assert self._tls is not None
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush_tls()
+            return
+        self._flush_tls()
+        self.tls_ns = time.monotonic_ns() - self.opened_ns - self.connect_ns
+        self._ready()
+
+    def _flush_tls(self) -> None:
+        self.unsent += self._outgoing.read()
+        if self.unsent:
+            self.unsent = self.unsent[self.sock.send(self.unsent) :]
+
+    def _ready(self) -> None:
+        self.state = "idle"
+        self.ready_ns = self.last_ns = time.monotonic_ns()
+
+    # ---- one exchange
+
+    def send(self, exchange: Exchange, payload: bytes) -> None:
+        """Start an exchange on this open, idle connection; raises OSError if it is already dead."""
+        if self.served == 0:
+            exchange.connect_ns, exchange.tls_ns = self.connect_ns, self.tls_ns
+        self.exchange = exchange
+        self.state = "busy"
+        self.complete = False
+        self.on_body = exchange.parts.append
+        self._parser = httptools.HttpResponseParser(self)
+        if self._tls is not None:
+            self._tls.write(payload)
+            payload = self._outgoing.read()
+        exchange.sent_ns = self.last_ns = time.monotonic_ns()
+        sent = self.sock.send(payload)
+        self.unsent = payload[sent:]
+        if not self.unsent:
+            exchange.sent_all_ns = time.monotonic_ns()
+
+    def send_rest(self) -> None:
+        """Write on after the socket's buffer was full; `unsent` empty means all is out."""
+        self.unsent = self.unsent[self.sock.send(self.unsent) :]
+        if not self.unsent and self.exchange is not None:
+            self.exchange.sent_all_ns = time.monotonic_ns()
+
+    def read(self, offset_ns: int, floor_ns: int) -> bool:
+        """Read once; False: the peer has ended the connection. Raises OSError when it was reset.
+
+        An arrival is the kernel's stamp where there is one, else the moment we held the bytes.
+        """
+        data, ancillary, _flags, _address = self.sock.recvmsg(READ_BYTES, _ANCILLARY_BYTES)
+        held_ns = time.monotonic_ns()
+        if not data:
+            self.last_ns = held_ns
+            return False
+        exchange = self.exchange
+        arrival_ns = held_ns
+        stamp = clock.stamp_ns(ancillary) if ancillary else 0
+        if stamp:
+            arrival_ns = min(stamp - offset_ns, held_ns)
+        elif exchange is not None:
+            exchange.user_clock = True
+        self.last_ns = arrival_ns
+        if self._tls is not None:
+            data = self._decrypt(data)
+        if exchange is None or self._parser is None:
+            return not data or self._tls is not None
+        if data:
+            self._parser.feed_data(data)
+        exchange.reads.extend((arrival_ns, held_ns, floor_ns, len(exchange.parts)))
+        return True
+
+    def _decrypt(self, data: bytes) -> bytes:
+        assert self._tls is not None
+        self._incoming.write(data)
+        plain = []
+        try:
+            while True:
+                piece = self._tls.read(READ_BYTES)
+                if not piece:
+                    break
+                plain.append(piece)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            pass
+        return b"".join(plain)
+
+    def ended_by_close(self) -> bool:
+        """Is an answer that the peer's close ended complete? Only without a length and without chunks."""
+        exchange = self.exchange
+        if exchange is None or not exchange.status:
+            return False
+        names = {name for name, _ in exchange.headers}
+        return not names & {"content-length", "transfer-encoding"}
+
+    def finish(self) -> Exchange:
+        """Take the exchange off this connection, which may then serve another."""
+        exchange = self.exchange
+        assert exchange is not None
+        exchange.end_ns = self.last_ns
+        self.exchange = None
+        self._parser = None
+        self.served += 1
+        self.state = "idle"
+        return exchange
+
+    def close(self) -> None:
+        """Close the socket and break the cycle with the parser."""
+        self.state = "closed"
+        self._parser = None
+        self.on_body = _ignore
+        self.sock.close()
+
+    # ---- called by httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep one response header, its name in lower case."""
+        if self.exchange is not None:
+            self.exchange.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        """Note the status; interim answers (1xx) leave nothing behind."""
+        if self._parser is not None and self.exchange is not None:
+            status = self._parser.get_status_code()
+            if status < 200:
+                self.exchange.headers.clear()
+            else:
+                self.exchange.status = status
+                self.keep_alive = self._parser.should_keep_alive()
+
+    def on_message_complete(self) -> None:
+        """Note the end that HTTP itself announces; an interim answer's end doesn't count."""
+        if self.exchange is not None and self.exchange.status:
+            self.complete = self.exchange.complete = True

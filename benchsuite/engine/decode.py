@@ -1,0 +1,125 @@
+"""From tapes to records, after the last byte and outside the measuring process."""
+
+from collections.abc import Iterable, Iterator
+from operator import sub
+
+import msgspec
+
+from benchsuite.driver import Driver
+from benchsuite.store.records import gaps_us
+from benchsuite.types import Outcome, Record, Reply, Tape
+
+_HIDDEN_NS = 1_000_000
+"""Two events in one read count as coalesced when the first may have come this much earlier."""
+
+_REFUSED = frozenset({"connect", "dns", "tls", "proxy", "timeout_connect"})
+
+
+def records(
+    tapes: Iterable[Tape], driver: Driver, id_prefix: str, keep_text: bool = False
+) -> Iterator[Record]:
+    """Each tape as its record; `id_prefix` + index is the request id that was sent."""
+    for tape in tapes:
+        yield record(tape, driver.decode(tape), f"{id_prefix}{tape.index}", keep_text)
+
+
+def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -> Record:
+    """One request's record: instants from the tape, meaning from the reply."""
+    outcome, kind = _outcome(tape, reply)
+    arrivals = reply.arrival_ns
+    first = arrivals[0] if arrivals else None
+    reads, coalesced = _coalesced(tape, reply)
+    lag_ns = max(map(sub, tape.read_user_ns, tape.read_ns), default=0)
+    return Record(
+        request_id=request_id,
+        index=tape.index,
+        phase=tape.phase,
+        outcome=outcome,
+        error_kind=kind,
+        http_status=tape.status,
+        due_ns=tape.due_ns,
+        sent_ns=tape.sent_ns or None,
+        sent_all_ns=tape.sent_all_ns or None,
+        first_byte_ns=_first_byte_ns(tape),
+        first_token_ns=first,
+        first_output_ns=_first_output_ns(reply),
+        last_token_ns=arrivals[-1] if arrivals else None,
+        end_ns=tape.end_ns,
+        gaps_us=gaps_us(arrivals),
+        prompt_tokens=reply.prompt_tokens,
+        output_tokens=reply.output_tokens,
+        cached_tokens=reply.cached_tokens,
+        reasoning_tokens=reply.reasoning_tokens,
+        streamed_reasoning=b"r" in reply.kind,
+        finish_reason=reply.finish_reason,
+        reads=reads,
+        coalesced_reads=coalesced,
+        reader_lag_us=lag_ns // 1000,
+        user_stamps=tape.clock == "user",
+        reconnects=tape.reconnects,
+        connect_us=tape.connect_ns // 1000 if tape.connect_ns else None,
+        tls_us=tape.tls_ns // 1000 if tape.tls_ns else None,
+        server_timings=msgspec.json.encode(reply.server_timings).decode() if reply.server_timings else None,
+        text="".join(reply.texts) if keep_text else None,
+    )
+
+
+def _outcome(tape: Tape, reply: Reply) -> tuple[Outcome, str]:
+    """How the request ended, from the closed set, and the open word for why."""
+    error = tape.error
+    if error in _REFUSED:
+        return ("timeout" if error.startswith("timeout") else "refused"), error
+    if error.startswith("timeout"):
+        return "timeout", error
+    if error == "protocol":
+        return "protocol", "not_http"
+    if not tape.status:
+        return "cut_off", error or "closed"
+    if 300 <= tape.status < 400:
+        return "protocol", "redirect"
+    if any(name == "content-encoding" and value != "identity" for name, value in tape.headers):
+        return "protocol", "compressed"
+    if tape.status >= 400 or reply.error_kind:
+        return "http_error", reply.error_kind or "http"
+    if tape.framing_complete and reply.complete:
+        return "ok", ""
+    return "cut_off", error or "incomplete"
+
+
+def _first_byte_ns(tape: Tape) -> int | None:
+    """Arrival of the first byte of the body."""
+    for arrival, end in zip(tape.read_ns, tape.read_ends, strict=True):
+        if end:
+            return arrival
+    return None
+
+
+def _first_output_ns(reply: Reply) -> int | None:
+    """Arrival of the first event that isn't reasoning."""
+    kinds = reply.kind
+    if not kinds:
+        return None
+    if kinds[0] == ord("c"):
+        return reply.arrival_ns[0]
+    at = next((i for i, kind in enumerate(kinds) if kind != ord("r")), None)
+    return None if at is None else reply.arrival_ns[at]
+
+
+def _coalesced(tape: Tape, reply: Reply) -> tuple[int, int]:
+    """Reads that carried token events, and those in which our lateness may have merged two events.
+
+    A read that holds several events is the server's doing if it arrived right after we had looked;
+    it may be ours if its bytes can have been waiting for longer than a millisecond.
+    """
+    arrivals = reply.arrival_ns
+    distinct = set(arrivals)
+    if len(distinct) == len(arrivals):
+        return len(arrivals), 0
+    several = {arrivals[i] for i in range(1, len(arrivals)) if arrivals[i] == arrivals[i - 1]}
+    coalesced = 0
+    for i, arrival in enumerate(tape.read_ns):
+        if arrival in several:
+            several.discard(arrival)
+            floor = max(tape.read_floor_ns[i], tape.read_user_ns[i - 1] if i else 0)
+            coalesced += arrival - floor > _HIDDEN_NS
+    return len(distinct), coalesced

@@ -1,0 +1,80 @@
+"""How a trial is doing so far, from a sample of its spool, while it runs."""
+
+from collections import deque
+from pathlib import Path
+from statistics import median
+
+from benchsuite.driver import Driver
+from benchsuite.engine.spool import SpoolReader
+from benchsuite.engine.trial import Status, segments
+from benchsuite.types import Phase, Point, Progress
+
+_SAMPLE = 20
+"""Tapes decoded for one report: enough to say how it goes, too few to disturb."""
+
+
+class Sampler:
+    """Turns a trial's status into a Progress with TTFT, tokens/s and lag of a few recent answers."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        directory: Path,
+        stem: str,
+        *,
+        point: Point,
+        points: int,
+        phase: Phase,
+        trial: int,
+        trials: int,
+        total: int | None,
+        total_s: float | None,
+    ) -> None:
+        self._driver = driver
+        self._directory, self._stem = directory, stem
+        self._point, self._points, self._phase = point, points, phase
+        self._trial, self._trials, self._total, self._total_s = trial, trials, total, total_s
+        self._reader: SpoolReader | None = None
+        self._ttft_ms: deque[float] = deque(maxlen=200)
+        self._lag_ms: deque[float] = deque(maxlen=200)
+        self._tokens: deque[int] = deque(maxlen=200)
+
+    def progress(self, status: Status) -> Progress:
+        """The state to show now."""
+        self._read()
+        elapsed_s = max(status.elapsed_s, 1e-9)
+        rate = status.done / elapsed_s
+        return Progress(
+            point=self._point,
+            points=self._points,
+            phase=self._phase,
+            trial=self._trial,
+            trials=self._trials,
+            elapsed_s=status.elapsed_s,
+            total_s=self._total_s,
+            done=status.done,
+            total=self._total,
+            errors=status.errors,
+            in_flight=status.in_flight,
+            rate=rate,
+            ttft_ms=median(self._ttft_ms) if self._ttft_ms else None,
+            tokens_per_s=rate * sum(self._tokens) / len(self._tokens) if self._tokens else None,
+            lag_ms=max(self._lag_ms) if self._lag_ms else None,
+        )
+
+    def _read(self) -> None:
+        """Decode a few more tapes of the first worker."""
+        if self._reader is None:
+            found = segments(self._directory, self._stem)
+            if not found:
+                return
+            self._reader = SpoolReader(found[0])
+        if not self._reader.path.exists():
+            return
+        for tape in self._reader.read(limit=_SAMPLE):
+            reply = self._driver.decode(tape)
+            if reply.arrival_ns:
+                self._ttft_ms.append((reply.arrival_ns[0] - tape.sent_ns) / 1e6)
+                self._tokens.append(reply.output_tokens or len(reply.arrival_ns))
+            if tape.sent_ns:
+                self._lag_ms.append((tape.sent_ns - tape.due_ns) / 1e6)

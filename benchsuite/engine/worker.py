@@ -1,0 +1,173 @@
+"""The measuring process: `python -m benchsuite.engine.worker`.
+
+stdin brings the specification and then the calls, already encoded; a pipe of its own brings `go`,
+`drain` and `stop`; stdout takes one JSON object a line: `ready`, how it goes, and `health` at the
+end. The end of the control pipe means that the parent is gone: stop at once.
+"""
+
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+
+import msgspec
+
+from benchsuite.engine.loop import IN, Loop
+from benchsuite.engine.spec import CALL_HEAD, GO, SPEC_HEAD, WorkerSpec
+from benchsuite.engine.spool import SpoolWriter
+
+READ_BYTES = 65536
+AHEAD_BYTES = 64 * 1024 * 1024
+"""Most bytes of calls held ahead of sending."""
+AHEAD_CALLS = 256
+"""Calls held ahead at the start; later as many as have been sent."""
+
+
+class PipeFeed:
+    """Calls from stdin, orders from the control pipe, reports to stdout."""
+
+    def __init__(self, loop: Loop, control_fd: int, report_s: float) -> None:
+        self.control_fd = control_fd
+        self.report_ns = int(report_s * 1e9)
+        self.reported_ns = 0
+        self.go_ns = 0
+        self.buffer = bytearray()
+        self.least = max(AHEAD_CALLS, 4 * (loop.spec.slots or 0))
+        self.listening = True
+        os.set_blocking(0, False)
+        os.set_blocking(control_fd, False)
+        loop.poller.register(0, IN)
+        loop.poller.register(control_fd, IN)
+
+    def full(self, loop: Loop) -> bool:
+        """Are enough calls here for the time being?"""
+        count = len(loop.calls)
+        if count <= (1 if loop.spec.loop == "open" else self.least):
+            return False
+        mean_bytes = sum(len(call[2]) for call in list(loop.calls)[:16]) / 16
+        ahead = 1 << 30 if loop.spec.loop == "open" else max(self.least, loop.sent)
+        return count >= ahead or count * mean_bytes >= AHEAD_BYTES
+
+    def serve(self, loop: Loop, fd: int) -> None:
+        """Take in calls or an order."""
+        if fd == self.control_fd:
+            self.order(loop)
+        elif self.full(loop):
+            self.listening = False
+            loop.poller.unregister(0)
+        else:
+            self.take_in(loop)
+
+    def take_in(self, loop: Loop) -> None:
+        """Read some bytes of calls and split off the complete ones."""
+        try:
+            data = os.read(0, READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            loop.calls_ended, self.listening = True, False
+            loop.poller.unregister(0)
+            return
+        buffer = self.buffer
+        buffer += data
+        at, size = 0, CALL_HEAD.size
+        while len(buffer) - at >= size:
+            length, index, due_ns = CALL_HEAD.unpack_from(buffer, at)
+            if len(buffer) - at < size + length:
+                break
+            if length:
+                loop.calls.append((index, due_ns, bytes(buffer[at + size : at + size + length])))
+            else:
+                loop.calls_ended = True
+            at += size + length
+        del buffer[:at]
+        if loop.start_ns and at:
+            loop.fill(time.monotonic_ns())
+
+    def order(self, loop: Loop) -> None:
+        """Go, drain or stop; the parent's end means stop."""
+        data = os.read(self.control_fd, GO.size)
+        if len(data) < GO.size:
+            loop.poller.unregister(self.control_fd)
+            loop.stopped = True
+            return
+        word, at_ns = GO.unpack(data)
+        if word == b"G":
+            self.go_ns = at_ns
+        elif word == b"D":
+            loop.drain()
+        else:
+            loop.stopped = True
+
+    def report(self, loop: Loop, now_ns: int) -> None:
+        """Listen for calls again when there is room, and say how it goes."""
+        if not self.listening and not loop.calls_ended and not self.full(loop):
+            self.listening = True
+            loop.poller.register(0, IN)
+        if loop.start_ns and now_ns - self.reported_ns >= self.report_ns:
+            self.reported_ns = now_ns
+            say({"sent": loop.sent, "done": loop.ended, "errors": loop.failed, "in_flight": loop.busy})
+
+
+def say(message: dict[str, object]) -> None:
+    """One line to the parent; a parent that is gone is noticed on the control pipe."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, msgspec.json.encode(message) + b"\n")
+
+
+def read_spec() -> WorkerSpec:
+    """The specification from stdin, blocking."""
+    head = _read_exactly(SPEC_HEAD.size)
+    return msgspec.msgpack.decode(_read_exactly(SPEC_HEAD.unpack(head)[0]), type=WorkerSpec)
+
+
+def _read_exactly(size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = os.read(0, size - len(data))
+        if not piece:
+            sys.exit(0)
+        data += piece
+    return data
+
+
+def wait_for_go(loop: Loop, feed: PipeFeed) -> bool:
+    """Collect the first calls, open the first connections, report, and wait; False: never mind."""
+    while not (loop.calls_ended or feed.full(loop) or loop.stopped):
+        loop.step(0.05)
+    loop.prepare()
+    while loop.opening and not loop.stopped:
+        loop.step(0.05)
+    say({"ready": len(loop.idle)})
+    while not feed.go_ns and not loop.stopped:
+        loop.step(0.05)
+    return not loop.stopped
+
+
+def main() -> None:
+    """Run one worker's share of one trial."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    spec = read_spec()
+    spool = SpoolWriter(spec.spool, spec.spool_header, spec.rotate_bytes)
+    loop = Loop(spec, spool.append)
+    loop.feed = feed = PipeFeed(loop, spec.control_fd, spec.report_s)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    if wait_for_go(loop, feed):
+        cpu_s = time.process_time()
+        loop.go(feed.go_ns)
+        loop.run()
+        say({"health": msgspec.to_builtins(loop.health(time.process_time() - cpu_s))})
+    spool.close()
+    loop.close()
+
+
+if __name__ == "__main__":
+    main()

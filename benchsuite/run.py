@@ -1,0 +1,211 @@
+"""The story of one run: resolve → launch → ready → fit → warm up → measure → decode → judge → save."""
+
+import math
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from benchsuite import __version__
+from benchsuite.conclude import conclude, decode_segment, keep_trial, owned
+from benchsuite.engine.progress import Sampler
+from benchsuite.engine.trial import (
+    Interrupt,
+    Status,
+    Trial,
+    TrialRun,
+    run_trial,
+    segments,
+    superseded,
+    worker_count,
+)
+from benchsuite.store.runs import RunDir, Store, new_run_id
+from benchsuite.target import (
+    Options,
+    Resolved,
+    Tell,
+    check_context,
+    connection_facts,
+    fitted,
+    masked_url,
+    resolved,
+)
+from benchsuite.telemetry.machine import fingerprint, package_versions
+from benchsuite.types import Manifest, Phase, Point, Request, Run, Stage
+from benchsuite.workload.load import points, workload_digest
+from benchsuite.workload.plan import new_nonce, plan, warm_up_count
+
+LIVE_DECODE_CORES = 4
+"""With fewer cores nothing is decoded while anything is measured."""
+
+
+def run(options: Options, store: Store, *, tell: Tell, interrupt: Interrupt) -> Run:
+    """Measure one target with one workload and store the result."""
+    with resolved(options, tell) as who:
+        manifest = _manifest(options, who, store, tell)
+        for point in manifest.points:
+            check_context(point, who.identity)
+        tell(Stage(name="measure", text=target_line(manifest)))
+        run_dir = store.create(manifest)
+        with owned(run_dir):
+            _measure(run_dir, manifest, options, who, tell, interrupt)
+            return conclude(run_dir, manifest, "interrupted" if interrupt.level else "finished")
+
+
+# ---------------------------------------------------------------- plan
+
+
+def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Manifest:
+    """All that is known before the first measured request."""
+    workload = options.workload
+    machine = fingerprint(store.path)
+    return Manifest(
+        run_id=new_run_id(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        command=options.command,
+        backend=options.backend,
+        url=masked_url(who.target.url) if who.attached else "",
+        model=who.target.model,
+        attached=who.attached,
+        identity=who.identity,
+        launch_command=who.launch_command,
+        launch_seconds=who.launch_seconds,
+        workload=workload,
+        workload_digest=workload_digest(workload),
+        endpoint=who.target.options.get("endpoint", "chat"),
+        seed=workload.seed if options.seed is None else options.seed,
+        nonce=options.nonce or new_nonce(),
+        lengths=fitted(who, tell),
+        points=points(workload),
+        workers=max(worker_count(options.workers, _streams(point)) for point in points(workload)),
+        connection=connection_facts(options.connection),
+        gpu=options.gpu,
+        labels=options.labels,
+        machine=machine,
+        packages=package_versions(),
+        selftest=store.latest_selftest(machine.id),
+    )
+
+
+def _streams(point: Point) -> int:
+    """Streams to be expected in flight, as far as the plan tells."""
+    return point.concurrency or math.ceil(min(point.rate or 1.0, 1024.0))
+
+
+def target_line(manifest: Manifest) -> str:
+    """One line that names who is measured."""
+    identity = manifest.identity
+    where = f"at {manifest.url} (already running)" if manifest.attached else "started here"
+    version = f" {identity.version}" if identity.version else ""
+    return f"{identity.server}{version} {where} · {manifest.model or 'its model'}"
+
+
+def preview(options: Options, store: Store, tell: Tell) -> tuple[Manifest, tuple[str, ...]]:
+    """What `run` would do, without a measured request: the manifest and lines of facts."""
+    with resolved(options, tell) as who:
+        manifest = _manifest(options, who, store, tell)
+        lines = [target_line(manifest)]
+        for point in manifest.points:
+            check_context(point, who.identity)
+            first = next(_requests(manifest, point, "measure", 1))
+            call = who.driver.encode(first, who.target)
+            lines.append(
+                f"{point.label}: {call.method} {call.path}, {len(call.body):,} bytes, "
+                f"{point.prompt_tokens} prompt tokens, {point.output_tokens} output tokens, "
+                f"{warm_up_count(manifest.workload, point)} warm-up requests, "
+                f"{manifest.workload.trials} trials"
+            )
+        return manifest, tuple(lines)
+
+
+# ---------------------------------------------------------------- warm up, measure, decode
+
+
+def _measure(
+    run_dir: RunDir, manifest: Manifest, options: Options, who: Resolved, tell: Tell, interrupt: Interrupt
+) -> None:
+    """Every point: once warm-up (trial 0), then its trials; each is decoded as soon as it has ended."""
+    for point in manifest.points:
+        reuse: bool | None = None
+        for trial in range(manifest.workload.trials + 1):
+            if interrupt.level:
+                return
+            done = _trial(run_dir, manifest, options, who, point, trial, reuse, tell, interrupt)
+            reuse = done.reuse if done.reuse is not None else reuse
+
+
+def _trial(
+    run_dir: RunDir,
+    manifest: Manifest,
+    options: Options,
+    who: Resolved,
+    point: Point,
+    number: int,
+    reuse: bool | None,
+    tell: Tell,
+    interrupt: Interrupt,
+) -> TrialRun:
+    """One trial, from the first request to its records on disk."""
+    workload, phase = manifest.workload, _phase(number)
+    stem = f"{point.index}-{number}"
+    closed = point.load == "closed"
+    seconds = (workload.seconds if number else workload.warm_up_seconds or None) if closed else None
+    total = workload.requests if number else None if seconds else warm_up_count(workload, point)
+    trial = Trial(
+        endpoint=who.endpoint,
+        target=who.target,
+        driver=who.driver,
+        id_prefix=f"{manifest.run_id}-{stem}-",
+        stem=str(run_dir.spool_dir / stem),
+        point=point.index,
+        trial=number,
+        closed=closed,
+        slots=point.concurrency,
+        seconds=seconds,
+        workers=min(manifest.workers, point.concurrency or manifest.workers),
+        reuse=reuse,
+        kernel_stamps=options.kernel_stamps,
+    )
+    sampler = Sampler(
+        who.driver,
+        run_dir.spool_dir,
+        stem,
+        point=point,
+        points=len(manifest.points),
+        phase=phase,
+        trial=number,
+        trials=workload.trials,
+        total=total,
+        total_s=seconds,
+    )
+
+    def on_tick(status: Status) -> None:
+        tell(sampler.progress(status))
+        if (os.cpu_count() or 1) >= LIVE_DECODE_CORES:
+            for segment in superseded(run_dir.spool_dir, stem):
+                decode_segment(run_dir, segment, who.driver, options.keep_text)
+
+    requests = _requests(manifest, point, phase, number)
+    done = run_trial(trial, requests, interrupt=interrupt, on_tick=on_tick)
+    for segment in segments(run_dir.spool_dir, stem):
+        decode_segment(run_dir, segment, who.driver, options.keep_text)
+    keep_trial(run_dir, point.index, number, done)
+    return done
+
+
+def _phase(trial: int) -> Phase:
+    return "measure" if trial else "warm_up"
+
+
+def _requests(manifest: Manifest, point: Point, phase: Phase, trial: int) -> Iterator[Request]:
+    lengths = manifest.lengths
+    assert lengths is not None
+    return plan(
+        manifest.workload,
+        point,
+        phase=phase,
+        trial=trial,
+        seed=manifest.seed,
+        nonce=manifest.nonce,
+        lengths=lengths,
+    )

@@ -1,0 +1,242 @@
+"""Start an engine from a driver's `Launch`, wait until it answers, and end it for certain."""
+
+import http.client
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from benchsuite.driver import Launch
+from benchsuite.errors import TargetError, UsageError
+from benchsuite.servers.model import make_model, model_path
+from benchsuite.types import Call
+
+HOST = "127.0.0.1"
+ASK_EVERY_S = 0.05
+ASK_TIMEOUT_S = 2.0
+TELL_EVERY_S = 1.0
+TAIL_BYTES = 16384
+SECRET_OPTION = re.compile(r"(api[-_]?key|[-_]token|secret|password)$", re.IGNORECASE)
+PLAIN = re.compile(r"[\w@%+=:,./~*-]+")
+
+
+def _say_nothing(text: str) -> None:
+    """Progress that nobody wants to hear."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running engine: where it listens, and what a manifest may say of how it was started.
+
+    `pid` is the engine's own process, not the guardian's; `command_masked` holds no key, home or
+    foreign folder; `seconds_to_ready` runs from the start of the process to the first 200.
+    """
+
+    url: str
+    pid: int
+    command_masked: str
+    seconds_to_ready: float
+    guardian: "subprocess.Popen[bytes]"
+    log: BinaryIO
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines that the engine wrote to stdout or stderr; only while the `with` lasts."""
+        return _tail(self.log, lines)
+
+    def exit_code(self) -> int | None:
+        """None while it runs; 128 + n after signal n."""
+        return self.guardian.poll()
+
+
+def resolve_model(name: str, on_stage: Callable[[str], None] = _say_nothing) -> tuple[str, str]:
+    """What to pass to an engine as its model, and what to call it in reports.
+
+    `shape:5m` is made on the spot, a `.gguf` file must exist, anything else is the engine's to
+    understand. `on_stage` is told before something slow. UsageError: no such shape or file.
+    """
+    if name.startswith("shape:"):
+        shape = name.removeprefix("shape:")
+        if not model_path(shape).exists():
+            on_stage(f"making the {shape} model, once for this machine")
+        return str(make_model(shape)), name
+    path = Path(name).expanduser()
+    if name.endswith(".gguf"):
+        if not path.is_file():
+            raise UsageError(f"there is no model file {name}")
+        return str(path.resolve()), path.name
+    return (str(path), path.name) if path.is_absolute() else (name, name)
+
+
+@contextmanager
+def launched(
+    launch: Launch,
+    *,
+    model: str,
+    slots: int,
+    context: int,
+    threads: int | None = None,
+    url_path: str = "",
+    timeout_s: float = 120.0,
+    on_wait: Callable[[str], None] = _say_nothing,
+) -> Iterator[Server]:
+    """A ready engine for the length of the `with`; on leaving, none of its processes is left.
+
+    `context` is in tokens per slot; `threads` None: all cores but one. `url_path` is appended to
+    the server's URL. `on_wait` hears about every second how the start goes. TargetError: something
+    that it needs is missing, it ended early, or it wasn't ready in time (with its last words).
+    """
+    _check_needs(launch)
+    argument, _ = resolve_model(model, on_wait)
+    port = _free_port()
+    values = {
+        "python": sys.executable,
+        "port": str(port),
+        "model": argument,
+        "slots": str(slots),
+        "context": str(context),
+        "threads": str(threads or _default_threads()),
+    }
+    argv = [_fill(part, values) for part in launch.argv]
+    with tempfile.TemporaryFile() as log, _guarded(argv, launch.env, log) as (guardian, pid, started):
+        url = f"http://{HOST}:{port}{url_path}"
+        _await_ready(launch.ready, port, url_path, guardian, log, started, timeout_s, on_wait)
+        yield Server(url, pid, mask_command(argv), time.monotonic() - started, guardian, log)
+
+
+def mask_command(argv: Sequence[str]) -> str:
+    """A command as it may be stored: no values of key options, `~` for home, file names only elsewhere."""
+    shown: list[str] = []
+    for index, part in enumerate(argv):
+        option, equals, value = part.partition("=")
+        if index and argv[index - 1].startswith("-") and SECRET_OPTION.search(argv[index - 1]):
+            shown.append("***")
+        elif equals and option.startswith("-"):
+            shown.append(f"{option}={'***' if SECRET_OPTION.search(option) else _shorten(value)}")
+        else:
+            shown.append(_shorten(part))
+    return " ".join(part if PLAIN.fullmatch(part) else shlex.quote(part) for part in shown)
+
+
+def _shorten(part: str) -> str:
+    if part == sys.executable:
+        return "python"
+    if not os.path.isabs(part):
+        return part
+    home = str(Path.home())
+    return f"~{part.removeprefix(home)}" if part.startswith(f"{home}/") else Path(part).name
+
+
+def _check_needs(launch: Launch) -> None:
+    for need in launch.needs:
+        with suppress(ModuleNotFoundError, ValueError):
+            if importlib.util.find_spec(need) is not None:
+                continue
+        if shutil.which(need) is None:
+            raise TargetError(
+                launch.missing or f"{need} isn't installed; install it or give a URL to attach to"
+            )
+
+
+def _fill(part: str, values: dict[str, str]) -> str:
+    # Not str.format: arguments may hold JSON, whose braces mean themselves.
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), part)
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _default_threads() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1)
+
+
+@contextmanager
+def _guarded(
+    argv: Sequence[str], env: dict[str, str], log: BinaryIO
+) -> Iterator[tuple["subprocess.Popen[bytes]", int, float]]:
+    """The guardian, the engine's process id and when it was started (monotonic seconds)."""
+    started = time.monotonic()
+    guardian = subprocess.Popen(
+        [sys.executable, "-P", "-m", "benchsuite.servers.guardian", "--", *argv],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env={**os.environ, **env},
+        start_new_session=True,
+    )
+    assert guardian.stdin and guardian.stdout
+    pid = 0
+    try:
+        line = guardian.stdout.readline()
+        if not line:
+            guardian.wait()
+            raise TargetError(f"the engine couldn't be started: {_tail(log, 3)}")
+        pid = int(line)
+        yield guardian, pid, started
+    finally:
+        guardian.stdin.close()
+        guardian.wait()
+        guardian.stdout.close()
+        if pid and guardian.returncode < 0:
+            # Someone killed the guardian itself: what is left of the engine's group is ours to end.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _await_ready(
+    ready: Call,
+    port: int,
+    url_path: str,
+    guardian: "subprocess.Popen[bytes]",
+    log: BinaryIO,
+    started: float,
+    timeout_s: float,
+    on_wait: Callable[[str], None],
+) -> None:
+    told = started
+    while True:
+        answered = _answers(ready, port, url_path)
+        now = time.monotonic()
+        if (code := guardian.poll()) is not None:
+            raise TargetError(f"the engine ended with code {code} before it was ready:\n{_tail(log, 12)}")
+        if answered:
+            return
+        if now - told >= TELL_EVERY_S:
+            told = now
+            on_wait(f"waiting for the engine to get ready, {now - started:.0f} s")
+        if now - started > timeout_s:
+            raise TargetError(f"the engine wasn't ready after {now - started:.0f} s:\n{_tail(log, 12)}")
+        time.sleep(ASK_EVERY_S)
+
+
+def _answers(ready: Call, port: int, url_path: str) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=ASK_TIMEOUT_S)
+    try:
+        connection.request(ready.method, url_path + ready.path, ready.body or None, ready.headers)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _tail(log: BinaryIO, lines: int) -> str:
+    # pread: the engine writes through the same open file, whose position must stay its own.
+    size = os.fstat(log.fileno()).st_size
+    text = os.pread(log.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES)).decode(errors="replace")
+    return "\n".join(text.splitlines()[-lines:])

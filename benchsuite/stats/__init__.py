@@ -1,0 +1,16 @@
+"""Quantiles, intervals, metrics and verdicts: pure functions of records, on numpy and scipy.special."""
+
+from benchsuite.stats.quantiles import QUANTILES, distribution, samples_needed, trial_estimate
+from benchsuite.stats.steady import holm, mann_kendall
+from benchsuite.stats.verdict import summarise, summarise_all
+
+__all__ = [
+    "QUANTILES",
+    "distribution",
+    "holm",
+    "mann_kendall",
+    "samples_needed",
+    "summarise",
+    "summarise_all",
+    "trial_estimate",
+]

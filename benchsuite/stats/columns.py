@@ -1,0 +1,155 @@
+"""Records as numpy arrays, trial by trial: what all metrics are computed from."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from benchsuite.types import TrialInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+ABSENT = -1
+"""Stands for null: no instant, count or duration is negative."""
+
+_INTS = (
+    "due_ns",
+    "sent_ns",
+    "first_token_ns",
+    "first_output_ns",
+    "last_token_ns",
+    "end_ns",
+    "prompt_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "reads",
+    "coalesced_reads",
+    "reader_lag_us",
+    "connect_us",
+)
+_BOOLS = ("streamed_reasoning", "user_stamps")
+_NAMES = ["trial", "outcome", "error_kind", "gaps_us", "server_timings", *_INTS, *_BOOLS]
+
+
+class Columns(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial's records in the order of their sending; integers are `ABSENT` where null.
+
+    `gaps_us` holds all requests' gaps one after the other, request i's at
+    `gap_offsets[i]:gap_offsets[i + 1]`. `queue_ms`: the server's own queue time, NaN where it
+    reports none.
+    """
+
+    ok: Bools
+    stopped: Bools
+    due_ns: Ints
+    sent_ns: Ints
+    first_token_ns: Ints
+    first_output_ns: Ints
+    last_token_ns: Ints
+    end_ns: Ints
+    prompt_tokens: Ints
+    output_tokens: Ints
+    cached_tokens: Ints
+    reasoning_tokens: Ints
+    reads: Ints
+    coalesced_reads: Ints
+    reader_lag_us: Ints
+    connect_us: Ints
+    streamed_reasoning: Bools
+    user_stamps: Bools
+    gaps_us: NDArray[np.int32]
+    gap_offsets: Ints
+    queue_ms: Floats
+
+    def __len__(self) -> int:
+        return len(self.ok)
+
+    @property
+    def events(self) -> Ints:
+        """Token events of each request."""
+        return np.where(self.first_token_ns != ABSENT, np.diff(self.gap_offsets) + 1, 0)
+
+    def gaps_of(self, chosen: Bools) -> NDArray[np.int32]:
+        """The gaps of some requests, in order."""
+        return self.gaps_us if chosen.all() else self.gaps_us[np.repeat(chosen, np.diff(self.gap_offsets))]
+
+
+def trials_of(table: "pa.Table", trials: Sequence[TrialInfo]) -> list[tuple[TrialInfo, Columns]]:
+    """A point's measured trials with their records; warm-up (trial 0) is left out.
+
+    `table` has a `trial` column. Where `trials` is empty (a recovered run) they are made out of
+    the records, without workers.
+    """
+    chosen: Any = table.select(_NAMES)
+    ordered = chosen.sort_by([("trial", "ascending"), ("sent_ns", "ascending")])
+    numbers = ordered.column("trial").to_numpy()
+    found = trials or list(_recovered(ordered, numbers))
+    result = []
+    for info in found:
+        if info.trial:
+            start, end = (int(np.searchsorted(numbers, info.trial, side)) for side in ("left", "right"))
+            result.append((info, _columns(ordered.slice(start, end - start))))
+    return result
+
+
+def _recovered(ordered: Any, numbers: Ints) -> Iterator[TrialInfo]:
+    """What the records alone tell about their trials."""
+    sent_ns, end_ns = _ints(ordered, "sent_ns"), _ints(ordered, "end_ns")
+    for trial in np.unique(numbers):
+        sent = sent_ns[(numbers == trial) & (sent_ns != ABSENT)]
+        yield TrialInfo(
+            point=0,
+            trial=int(trial),
+            start_ns=int(sent.min()) if len(sent) else 0,
+            last_send_ns=int(sent.max()) if len(sent) else 0,
+            end_ns=int(end_ns[numbers == trial].max()),
+            plan_digest="",
+            workers=(),
+        )
+
+
+def _columns(table: Any) -> Columns:
+    """One trial's slice of the table as arrays."""
+    gaps = table.column("gaps_us")
+    plain: dict[str, Any] = {name: _ints(table, name) for name in _INTS}
+    plain |= {name: table.column(name).to_numpy().astype(np.bool_) for name in _BOOLS}
+    lengths = gaps.combine_chunks().value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in gaps.chunks]
+    return Columns(
+        ok=table.column("outcome").to_numpy() == "ok",
+        stopped=table.column("error_kind").to_numpy() == "stopped",
+        gaps_us=np.concatenate(flat) if flat else np.empty(0, np.int32),
+        gap_offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
+        queue_ms=_queue_ms(table.column("server_timings")),
+        **plain,
+    )
+
+
+def _ints(table: Any, name: str) -> Ints:
+    """A column of integers, `ABSENT` where it is null."""
+    values: Ints = table.column(name).fill_null(ABSENT).to_numpy().astype(np.int64)
+    return values
+
+
+class _Timings(msgspec.Struct):
+    """The one server timing that a metric uses; vLLM reports it under this name."""
+
+    queue_time_ms: float | None = None
+
+
+def _queue_ms(column: Any) -> Floats:
+    """Milliseconds in the server's queue."""
+    if column.null_count == len(column):
+        return np.full(len(column), np.nan)
+    decode = msgspec.json.Decoder(_Timings).decode
+    texts = column.to_pylist()
+    found = [decode(text).queue_time_ms if text else None for text in texts]
+    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)

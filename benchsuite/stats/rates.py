@@ -1,0 +1,247 @@
+"""Throughput, goodput and concurrency, each within a trial's window; the trial is the unit."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+import numpy as np
+
+from benchsuite.stats.columns import ABSENT, Columns, Floats, Ints
+from benchsuite.stats.metrics import e2e_from_due_ms, e2e_ms, tpot_ms, ttft_from_due_ms, ttft_ms, values
+from benchsuite.stats.quantiles import rate_estimate
+from benchsuite.types import CacheMode, Estimate, Metric, Point, Slo, TrialInfo
+
+_ROUNDS = 2
+"""A window needs at least this: rounds of requests (closed loop), median E2Es (open loop)."""
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a trial that throughput is counted in: after `start_ns`, up to and with `end_ns`.
+
+    `whole`: the trial was too short for the definition's window and is taken from its first send
+    to its last end, so that ramp-up and tail are in it.
+    """
+
+    start_ns: int
+    end_ns: int
+    whole: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
+    """A trial's window; None: nothing was sent, or it has no length.
+
+    Closed loop: from the send that first puts C in flight to the last send. Open loop: the
+    schedule's own span, first to last due. Offline: first send to last end. With fewer than two
+    rounds of requests, or a schedule shorter than two median E2Es, the whole trial.
+    """
+    sent = columns.sent_ns[columns.sent_ns != ABSENT]
+    if not len(sent):
+        return None
+    last_end = int(columns.end_ns.max())
+    whole = Window(start_ns=int(sent[0]), end_ns=last_end, whole=True)
+    window = whole
+    if point.load == "closed":
+        slots = point.concurrency or 1
+        if len(sent) >= _ROUNDS * slots:
+            window = Window(start_ns=int(sent[slots - 1]), end_ns=_last_send_ns(info, sent))
+    elif point.load == "open":
+        e2e = values(e2e_ms(columns), columns.ok)
+        due = Window(start_ns=int(columns.due_ns.min()), end_ns=int(columns.due_ns.max()))
+        if not len(e2e) or due.seconds * 1e3 >= _ROUNDS * float(np.median(e2e)):
+            window = due
+    else:
+        window = Window(start_ns=whole.start_ns, end_ns=last_end)
+    if window.seconds <= 0:
+        window = whole
+    return window if window.seconds > 0 else None
+
+
+def tokens_in(columns: Columns, window: Window) -> float:
+    """Output tokens of answered requests that arrived in the window.
+
+    A request's usage is spread evenly over its token events (without usage an event is a token);
+    an answer without events arrives whole at its end.
+    """
+    events = columns.events
+    tokens = np.where(columns.output_tokens == ABSENT, events, columns.output_tokens)
+    streamed = columns.ok & (events > 0)
+    per_event = np.divide(tokens, events, out=np.zeros(len(events)), where=streamed)
+    inside = _events_inside(columns, window)
+    at_once = columns.ok & (events == 0) & _within(columns.end_ns, window)
+    return float(per_event @ inside) + float(tokens[at_once].sum())
+
+
+def requests_in(columns: Columns, window: Window) -> int:
+    """Answered requests that ended in the window."""
+    return int(np.count_nonzero(columns.ok & _within(columns.end_ns, window)))
+
+
+def good_in(point: Point, slo: Slo, columns: Columns, window: Window) -> int:
+    """Requests ending in the window that met every limit; failed ones don't.
+
+    Open loops are judged from due. A request of one token has no TPOT and meets its limit.
+    """
+    closed = point.load == "closed"
+    good = columns.ok & _within(columns.end_ns, window)
+    with np.errstate(invalid="ignore"):
+        if slo.ttft_ms is not None:
+            good = good & ((ttft_ms if closed else ttft_from_due_ms)(columns) <= slo.ttft_ms)
+        if slo.e2e_ms is not None:
+            good = good & ((e2e_ms if closed else e2e_from_due_ms)(columns) <= slo.e2e_ms)
+        if slo.tpot_ms is not None:
+            good = good & ~(tpot_ms(columns) > slo.tpot_ms)
+    return int(np.count_nonzero(good))
+
+
+def mean_in_flight(columns: Columns, window: Window) -> float:
+    """Requests in flight, sent to end, averaged over the window's time."""
+    sent = columns.sent_ns != ABSENT
+    start = np.maximum(columns.sent_ns[sent], window.start_ns)
+    end = np.minimum(columns.end_ns[sent], window.end_ns)
+    return float(np.maximum(end - start, 0).sum()) / (window.end_ns - window.start_ns)
+
+
+def peak_in_flight(columns: Columns) -> int:
+    """Most requests in flight at any send."""
+    sent, ended = _sends_and_ends(columns)
+    return int(_in_flight_at(sent, sent, ended).max(initial=0))
+
+
+def client_lag_ms(point: Point, info: TrialInfo, columns: Columns) -> Floats:
+    """How late each request was sent by the client's own doing.
+
+    Sent − due; but where an open loop has a cap in flight, a request due while the cap was reached
+    was only late from the end that let it go. Offline everything is due at once and nothing late.
+    """
+    there = columns.sent_ns != ABSENT
+    sent, due = columns.sent_ns[there], columns.due_ns[there]
+    if point.load == "offline":
+        return np.empty(0)
+    lag = (sent - due) / 1e6
+    if point.load == "open" and point.concurrency is not None and len(sent):
+        _, ended = _sends_and_ends(columns)
+        # The cap is split over the workers, so one of them may hold back while others have room.
+        full = max(1, point.concurrency // max(1, len(info.workers)))
+        held = _in_flight_at(due, sent, ended, itself=0) >= full
+        before = np.searchsorted(ended, sent, "right") - 1
+        freed = np.where(before >= 0, ended[np.maximum(before, 0)], due)
+        lag = np.where(held, (sent - np.maximum(due, freed)) / 1e6, lag)
+    return np.asarray(lag, dtype=np.float64)
+
+
+def delivered_share(point: Point, columns: Columns, window: Window) -> float | None:
+    """Delivered over asked: sends against the schedule's own pace, or mean in flight against C.
+
+    Compared with the arrivals drawn, not with the rate they were drawn from. None: nothing was
+    asked (offline), or the trial was too short to tell.
+    """
+    if window.whole or point.load == "offline":
+        return None
+    if point.load == "closed":
+        return mean_in_flight(columns, window) / (point.concurrency or 1)
+    sent = columns.sent_ns[columns.sent_ns != ABSENT]
+    if len(sent) < 2:
+        return None
+    asked = (len(columns) - 1) / float(np.ptp(columns.due_ns))
+    span_ns = float(np.ptp(sent))
+    return (len(sent) - 1) / span_ns / asked if span_ns else None
+
+
+def point_rates(
+    point: Point,
+    slo: Slo,
+    cache: CacheMode,
+    trials: Sequence[tuple[Columns, Window]],
+    tpot: Metric,
+) -> dict[str, Estimate]:
+    """Throughput by name: means over trials with their intervals."""
+    requests = [requests_in(columns, window) for columns, window in trials]
+    seconds = [window.seconds for _, window in trials]
+    n = sum(requests)
+
+    def per_second(counts: Sequence[float]) -> Estimate:
+        return rate_estimate([count / s for count, s in zip(counts, seconds, strict=True)], n)
+
+    rates = {
+        "output_tokens_per_s": per_second([tokens_in(columns, window) for columns, window in trials]),
+        "requests_per_s": per_second(requests),
+        "tokens_per_s_per_user": _inverse(tpot.quantiles["p50"]),
+    }
+    if slo != Slo():
+        good = [good_in(point, slo, columns, window) for columns, window in trials]
+        rates["goodput_per_s"] = per_second(good)
+    prefill = [rate for columns, _ in trials if (rate := prefill_rate(columns, cache)) is not None]
+    if prefill:
+        found = rate_estimate(prefill, n)
+        rates["prefill_tokens_per_s"] = msgspec.structs.replace(found, basis=f"estimate, {found.basis}")
+    return rates
+
+
+def prefill_rate(columns: Columns, cache: CacheMode) -> float | None:
+    """Uncached prompt tokens / (TTFT − the server's queue time), over a trial's answered requests.
+
+    An estimate: TTFT holds more than prefill. Where the server doesn't report cached tokens, a
+    cold workload's prompts count as uncached and a warm one has no such rate (None).
+    """
+    known = columns.ok & (columns.prompt_tokens != ABSENT) & (columns.first_token_ns != ABSENT)
+    if cache == "warm":
+        known = known & (columns.cached_tokens != ABSENT)
+    seconds = (ttft_ms(columns)[known] - np.nan_to_num(columns.queue_ms[known])).sum() / 1e3
+    tokens = (columns.prompt_tokens[known] - np.maximum(columns.cached_tokens[known], 0)).sum()
+    return float(tokens / seconds) if tokens > 0 and seconds > 0 else None
+
+
+def _last_send_ns(info: TrialInfo, sent_ns: Ints) -> int:
+    """The trial's last send; the records' own where the trial doesn't know."""
+    return max(info.last_send_ns, int(sent_ns[-1]))
+
+
+def _within(instants_ns: Ints, window: Window) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return (instants_ns > window.start_ns) & (instants_ns <= window.end_ns)
+
+
+def _events_inside(columns: Columns, window: Window) -> Ints:
+    """How many token events of each request arrived in the window."""
+    inside = _within(columns.first_token_ns, window).astype(np.int64)
+    offsets = columns.gap_offsets
+    since_us = np.concatenate(([0], np.cumsum(columns.gaps_us, dtype=np.int64)))
+    # Instants in µs since the window's start: the running sum of all gaps, less what went before
+    # the request, plus its first token.
+    first_us = (columns.first_token_ns - window.start_ns) // 1000 - since_us[offsets[:-1]]
+    arrival_us = since_us[1:] + np.repeat(first_us, np.diff(offsets))
+    hits = (arrival_us > 0) & (arrival_us <= (window.end_ns - window.start_ns) // 1000)
+    running = np.concatenate(([0], np.cumsum(hits)))
+    return np.asarray(inside + running[offsets[1:]] - running[offsets[:-1]], dtype=np.int64)
+
+
+def _sends_and_ends(columns: Columns) -> tuple[Ints, Ints]:
+    """Instants of all sends and of their ends, each in order."""
+    there = columns.sent_ns != ABSENT
+    return np.sort(columns.sent_ns[there]), np.sort(columns.end_ns[there])
+
+
+def _in_flight_at(at_ns: Ints, sent_ns: Ints, ended_ns: Ints, itself: int = 1) -> Ints:
+    """Requests in flight at some instants; `itself`: count a send at the very instant."""
+    begun = np.searchsorted(sent_ns, at_ns, "right" if itself else "left")
+    return np.asarray(begun - np.searchsorted(ended_ns, at_ns, "right"), dtype=np.int64)
+
+
+def _inverse(tpot: Estimate) -> Estimate:
+    """Tokens/s out of ms per token, its interval turned around."""
+
+    def turned(value: float | None) -> float | None:
+        return 1e3 / value if value is not None and value > 0 else None
+
+    return Estimate(
+        value=turned(tpot.value),
+        low=turned(tpot.high),
+        high=turned(tpot.low),
+        n=tpot.n,
+        needs=tpot.needs,
+        basis=tpot.basis,
+    )

@@ -1,0 +1,291 @@
+"""Run directories: a plan first, records trial by trial, the summary last.
+
+    <run id>/plan.json                     the manifest as planned; from here on the run can be recovered
+    <run id>/trials/<point>-<trial>.parquet    one trial's records (further files: <point>-<trial>.<part>)
+    <run id>/run.json                      the finished run; without it the directory is partial
+    <run id>/spool/                        answers not decoded yet; gone once the run is finished
+
+Trial 0 of a point is its warm-up. A run id is 26 characters that sort by time.
+"""
+
+import math
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from benchsuite.errors import StoreError
+from benchsuite.types import SCHEMA, Manifest, Noun, Run, Selftest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from benchsuite.store.records import RecordWriter
+
+_T = TypeVar("_T", bound=Noun)
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_RUN_ID = re.compile(f"[{_CROCKFORD}]{{26}}")
+_TRIAL_FILE = re.compile(r"(?P<point>\d+)-(?P<trial>\d+)(?:\.(?P<part>\d+))?\.parquet")
+_LISTED = 5
+"""How many runs an ambiguous prefix lists."""
+
+
+class _Plan(Noun, frozen=True, kw_only=True):
+    """What plan.json holds."""
+
+    schema: int = SCHEMA
+    manifest: Manifest
+
+
+class _Wrote(msgspec.Struct):
+    """Who wrote a file, read before anything else in it is trusted."""
+
+    schema: int
+    manifest: dict[str, Any] = {}
+
+
+def default_store(explicit: str | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where runs are kept: `--store`, $BENCHSUITE_STORE, `results/` of a checkout, or the user's data folder.
+
+    A checkout is a working directory with `results/` and a pyproject.toml of the project benchsuite.
+    """
+    chosen = explicit or environ.get("BENCHSUITE_STORE")
+    if chosen:
+        return Path(chosen).expanduser()
+    here = Path.cwd()
+    if (here / "results").is_dir() and _is_checkout(here / "pyproject.toml"):
+        return here / "results"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "benchsuite"
+    data = Path(environ.get("XDG_DATA_HOME", ""))
+    # The XDG specification says that relative paths are to be ignored.
+    return (data if data.is_absolute() else Path.home() / ".local" / "share") / "benchsuite"
+
+
+def new_run_id() -> str:
+    """A ULID in lower case: 48 bits of milliseconds since 1970, 80 random bits, Crockford's base 32."""
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -5, -5))
+
+
+class RunDir:
+    """One run's directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"RunDir({self.path.name})"
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which is the directory's name."""
+        return self.path.name
+
+    @property
+    def partial(self) -> bool:
+        """The run was never finished: there is no run.json."""
+        return not (self.path / "run.json").exists()
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where the engine spools (mode 0700); removed when the run is finished."""
+        return self.path / "spool"
+
+    def trial_path(self, point: int, trial: int, part: int | None = None) -> Path:
+        """Where a trial's records go; trial 0 is the warm-up, `part` tells further files apart."""
+        name = f"{point}-{trial}" if part is None else f"{point}-{trial}.{part}"
+        return self.path / "trials" / f"{name}.parquet"
+
+    def writer(self, point: int, trial: int, part: int | None = None) -> "RecordWriter":
+        """A writer for one trial's records, to be used in a `with`."""
+        from benchsuite.store.records import RecordWriter
+
+        return RecordWriter(self.trial_path(point, trial, part))
+
+    def trial_files(self) -> dict[Path, tuple[int, int]]:
+        """Complete record files → (point, trial), in that order."""
+        found = [
+            (int(match["point"]), int(match["trial"]), int(match["part"] or 0), path)
+            for path in (self.path / "trials").glob("*.parquet")
+            if (match := _TRIAL_FILE.fullmatch(path.name))
+        ]
+        return {path: (point, trial) for point, trial, _, path in sorted(found)}
+
+    def records(self, point: int | None = None, include_warm_up: bool = False) -> "pa.Table":
+        """The records as a table, with two more columns, `point` and `trial`, at its end."""
+        import pyarrow as pa
+
+        from benchsuite.store.records import read_records
+
+        tables = []
+        for path, (its_point, trial) in self.trial_files().items():
+            if (point is None or point == its_point) and (trial or include_warm_up):
+                tables.append(_placed(read_records([path]), its_point, trial))
+        return pa.concat_tables(tables) if tables else _placed(read_records([]), 0, 0)
+
+    def plan(self) -> Manifest:
+        """The manifest as it was before anything was sent; there for partial runs too."""
+        return _read_json(self.path / "plan.json", _Plan).manifest
+
+    def run(self) -> Run:
+        """The finished run. Raises `StoreError` for one that is partial, damaged or too new."""
+        if self.partial:
+            raise StoreError(
+                f"run {self.run_id} was not finished (no run.json); measure again, or remove {self.path}"
+            )
+        return _read_json(self.path / "run.json", Run)
+
+    def finish(self, run: Run) -> None:
+        """Write run.json, which makes the run complete, and remove the spool."""
+        _write_json(self.path / "run.json", run)
+        shutil.rmtree(self.spool_dir, ignore_errors=True)
+
+
+class Store:
+    """A folder of run directories. Nothing is created until something is stored."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, manifest: Manifest) -> RunDir:
+        """Make the directory of a run that is about to start, its plan written and synced."""
+        run_dir = RunDir(self.path / manifest.run_id)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            run_dir.path.mkdir(mode=0o700)
+            (run_dir.path / "trials").mkdir()
+            run_dir.spool_dir.mkdir(mode=0o700)
+            _write_json(run_dir.path / "plan.json", _Plan(manifest=manifest))
+        except OSError as error:
+            raise StoreError(
+                f"can't write to the store {self.path} ({error.strerror}); choose another with --store"
+            ) from error
+        return run_dir
+
+    def runs(self) -> list[RunDir]:
+        """Every run, newest first, partial ones too."""
+        if not self.path.is_dir():
+            return []
+        found = (path for path in self.path.iterdir() if _RUN_ID.fullmatch(path.name))
+        known = (path for path in found if (path / "run.json").exists() or (path / "plan.json").exists())
+        return [RunDir(path) for path in sorted(known, key=lambda path: path.name, reverse=True)]
+
+    def partial_runs(self) -> list[RunDir]:
+        """The runs that were never finished, newest first."""
+        return [run_dir for run_dir in self.runs() if run_dir.partial]
+
+    def select(self, selector: str) -> RunDir:
+        """The run called `latest` (the newest finished one), or the one whose id starts with `selector`.
+
+        Raises `StoreError` if there is none or more than one, saying which there are.
+        """
+        runs = self.runs()
+        if not runs:
+            raise StoreError(f"no runs in {self.path} yet; make one with `benchsuite run`, or name a --store")
+        if selector == "latest":
+            finished = next((run_dir for run_dir in runs if not run_dir.partial), None)
+            if finished is None:
+                raise StoreError(f"none of the {len(runs)} runs in {self.path} was finished; measure again")
+            return finished
+        wanted = selector.lower()
+        found = [run_dir for run_dir in runs if wanted and run_dir.run_id.startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        listed = ", ".join(run_dir.run_id for run_dir in (found or runs)[:_LISTED])
+        more = ", …" if len(found or runs) > _LISTED else ""
+        if found:
+            raise StoreError(
+                f"{len(found)} runs start with {selector!r}: {listed}{more}; give more of the id, or `latest`"
+            )
+        raise StoreError(f"no run in {self.path} starts with {selector!r}; there are: {listed}{more}")
+
+    def save_selftest(self, selftest: Selftest) -> Path:
+        """Keep a selftest; later ones don't overwrite it."""
+        folder = self.path / ".selftest"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{new_run_id()}.json"
+        _write_json(path, selftest)
+        return path
+
+    def latest_selftest(self, machine_id: str) -> Selftest | None:
+        """The newest selftest of one machine; files that can't be read are passed over."""
+        for path in sorted((self.path / ".selftest").glob("*.json"), reverse=True):
+            try:
+                selftest = _read_json(path, Selftest)
+            except StoreError:
+                continue
+            if selftest.machine_id == machine_id:
+                return selftest
+        return None
+
+
+def _is_checkout(pyproject: Path) -> bool:
+    """Is this the pyproject.toml of benchsuite itself?"""
+    try:
+        with pyproject.open("rb") as file:
+            return bool(tomllib.load(file).get("project", {}).get("name") == "benchsuite")
+    except (OSError, tomllib.TOMLDecodeError):
+        return False
+
+
+def _placed(table: "pa.Table", point: int, trial: int) -> "pa.Table":
+    """A trial's records with the columns that say where they belong."""
+    import pyarrow as pa
+
+    for name, value in (("point", point), ("trial", trial)):
+        column: Any = pa.repeat(pa.scalar(value, pa.int32()), table.num_rows)
+        table = table.append_column(name, column)
+    return table
+
+
+def _write_json(path: Path, value: Noun) -> None:
+    """Whole or not at all, even through a power cut."""
+    text = msgspec.json.encode(_infinities_as_words(msgspec.to_builtins(value)))
+    tmp = path.with_name(path.name + ".tmp")
+    with tmp.open("wb") as file:
+        file.write(msgspec.json.format(text, indent=1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    tmp.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _infinities_as_words(value: Any) -> Any:
+    """JSON has no infinity and a null would turn an offline load into a closed loop: it is written "inf"."""
+    if isinstance(value, dict):
+        return {key: _infinities_as_words(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_infinities_as_words(inner) for inner in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _read_json(path: Path, kind: type[_T]) -> _T:
+    """A stored value, its schema checked before its fields."""
+    try:
+        text = path.read_bytes()
+        wrote = msgspec.json.decode(text, type=_Wrote)
+        if wrote.schema > SCHEMA:
+            version = wrote.manifest.get("version")
+            needed = f"benchsuite {version} or newer" if version else "a newer benchsuite"
+            raise StoreError(
+                f"{path} has store schema {wrote.schema}, this one reads up to {SCHEMA}: it takes {needed}"
+            )
+        # Not strict: "inf" has to become a float again.
+        return msgspec.json.decode(text, type=kind, strict=False)
+    except OSError as error:
+        raise StoreError(f"can't read {path} ({error.strerror}); copy the run again") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} is damaged ({error}); copy the run again, or remove it") from error

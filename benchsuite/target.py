@@ -1,0 +1,255 @@
+"""Who is measured: finding or starting the target, learning who it is, and fitting lengths to it."""
+
+import contextlib
+import ipaddress
+import math
+import os
+from collections.abc import Callable, Generator
+from urllib.parse import urlsplit
+
+import msgspec
+
+from benchsuite.driver import Driver, load
+from benchsuite.engine.endpoint import Endpoint, resolve
+from benchsuite.engine.exchange import ask
+from benchsuite.errors import TargetError, UsageError
+from benchsuite.servers.launch import launched, resolve_model
+from benchsuite.types import (
+    Connection,
+    Identity,
+    Lengths,
+    Message,
+    Noun,
+    Point,
+    Progress,
+    Request,
+    Stage,
+    Target,
+    Timeouts,
+    Workload,
+)
+from benchsuite.workload.fit import fit, words
+
+_CONTEXT_STEP = 256
+_LAUNCHED_OPEN_SLOTS = 8
+"""Slots of an engine that we start for an open loop without a cap."""
+_TEMPLATE_ROOM = 64
+"""Tokens kept free for the chat template when choosing the context of an engine that we start."""
+
+
+class Options(Noun, frozen=True, kw_only=True):
+    """What was asked for, as the command line or a caller says it.
+
+    `url` empty: the driver's own address, or an engine that we start. `model` empty: the one the
+    server has loaded. `key_variable` names the environment variable that holds the key; empty: the
+    driver's. `headers` may hold secrets. `options` are the driver's (e.g. `endpoint=completions`).
+    """
+
+    backend: str
+    workload: Workload
+    url: str = ""
+    model: str = ""
+    key_variable: str = ""
+    headers: dict[str, str] = {}
+    options: dict[str, str] = {}
+    connection: Connection = Connection()
+    seed: int | None = None
+    nonce: str = ""
+    workers: int | None = None
+    threads: int | None = None
+    gpu: str = ""
+    labels: dict[str, str] = {}
+    keep_text: bool = False
+    kernel_stamps: bool = True
+    command: str = ""
+
+
+Tell = Callable[[Stage | Progress], None]
+
+
+class Resolved(Noun, frozen=True, kw_only=True):
+    """A target that answered and said who it is."""
+
+    driver: Driver
+    target: Target
+    endpoint: Endpoint
+    identity: Identity
+    attached: bool
+    launch_command: str = ""
+    launch_seconds: float | None = None
+
+
+@contextlib.contextmanager
+def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
+    """Find or start the target, and learn who it is; an engine that we started ends with the block."""
+    driver = load(options.backend)
+    key = _key(options, driver)
+    target = Target(
+        backend=options.backend,
+        url=options.url or driver.default_url,
+        model=options.model,
+        key=key,
+        headers=options.headers,
+        options=options.options,
+    )
+    with contextlib.ExitStack() as stack:
+        command, seconds, attached = "", None, True
+        if not target.url:
+            launch = driver.launch(target)
+            if launch is None:
+                raise UsageError(f"--backend {driver.name} needs the server's address: add --url http://…")
+            tell(Stage(name="model", text="preparing the model"))
+            named = options.model or launch.default_model
+            model, shown = resolve_model(named, lambda text: tell(Stage(name="model", text=text)))
+            slots, context = _slots(options.workload), _context(options.workload)
+            tell(Stage(name="launch", text=f"starting {driver.title} with {shown}"))
+            server = stack.enter_context(
+                launched(
+                    launch,
+                    model=model,
+                    slots=slots,
+                    context=context,
+                    threads=options.threads,
+                    on_wait=lambda text: tell(Stage(name="ready", text=text)),
+                )
+            )
+            target = msgspec.structs.replace(target, url=server.url, model=shown)
+            command, seconds, attached = server.command_masked, server.seconds_to_ready, False
+        endpoint = resolve(target, options.connection)
+        identity = identify(driver, target, endpoint)
+        target = msgspec.structs.replace(target, model=_model(target, identity, driver))
+        yield Resolved(
+            driver=driver,
+            target=target,
+            endpoint=endpoint,
+            identity=identity,
+            attached=attached,
+            launch_command=command,
+            launch_seconds=seconds,
+        )
+
+
+def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
+    """Ask the server who it is; TargetError if it is something else than the driver expects."""
+    tapes = ask(endpoint, target, driver.identify(target))
+    identity = driver.identity(tapes)
+    if identity is not None:
+        return identity
+    status = tapes[0].status if tapes else 0
+    if status in {401, 403}:
+        names = " or ".join(driver.key_variables) or "the variable named by --api-key-env"
+        raise TargetError(f"{target.url} wants a key (HTTP {status}); put it into {names}")
+    heard = f"HTTP {status}" if status else tapes[0].error or "no answer"
+    raise TargetError(
+        f"what answers at {target.url} isn't {driver.title} ({heard}); "
+        "check --url, or measure it as --backend openai"
+    )
+
+
+def _key(options: Options, driver: Driver) -> str | None:
+    """The key from the environment, never from anywhere else."""
+    if options.key_variable:
+        if options.key_variable not in os.environ:
+            raise UsageError(f"the environment variable {options.key_variable} isn't set")
+        return os.environ[options.key_variable]
+    return next((os.environ[name] for name in driver.key_variables if os.environ.get(name)), None)
+
+
+def _model(target: Target, identity: Identity, driver: Driver) -> str:
+    """The model to ask for: the one named, else the only one that the server has."""
+    if target.model or not identity.models:
+        return target.model
+    if len(identity.models) == 1:
+        return identity.models[0]
+    several = ", ".join(identity.models[:8])
+    raise UsageError(f"{driver.title} at {target.url} has several models; choose with --model: {several}")
+
+
+def _slots(workload: Workload) -> int:
+    """Slots of an engine that we start: as many as will be in flight."""
+    return max(workload.concurrency, default=_LAUNCHED_OPEN_SLOTS)
+
+
+def _context(workload: Workload) -> int:
+    """Context per slot of an engine that we start, in tokens: what the longest request needs."""
+    needed = max(workload.prompt_tokens) + max(workload.output_tokens) + _TEMPLATE_ROOM
+    return math.ceil(needed / _CONTEXT_STEP) * _CONTEXT_STEP
+
+
+def check_context(point: Point, identity: Identity) -> None:
+    """Refuse before the first request what the server's context can't hold."""
+    needed = point.prompt_tokens + point.output_tokens
+    if identity.context_tokens is not None and needed > identity.context_tokens:
+        raise UsageError(
+            f"{point.prompt_tokens} prompt + {point.output_tokens} output tokens don't fit the server's "
+            f"context of {identity.context_tokens}; ask for less or start it with more"
+        )
+
+
+# ---------------------------------------------------------------- fit
+
+
+def fitted(who: Resolved, tell: Tell) -> Lengths:
+    """Find out what words cost on this server, in a few probes of one output token each."""
+    tell(Stage(name="fit", text="fitting prompt lengths"))
+    conversation = fit(words())
+    texts = next(conversation)
+    while True:
+        calls = [who.driver.encode(_probe(index, text), who.target) for index, text in enumerate(texts)]
+        tapes = ask(who.endpoint, who.target, calls)
+        replies = [who.driver.decode(tape) for tape in tapes]
+        if tapes and tapes[0].status in {401, 403, 404}:
+            why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip()
+            raise TargetError(f"the server refused a first request: {why}")
+        try:
+            texts = conversation.send(tuple(reply.prompt_tokens for reply in replies))
+        except StopIteration as end:
+            lengths: Lengths = end.value
+            return lengths
+
+
+def _probe(index: int, text: str) -> Request:
+    return Request(
+        index=index,
+        phase="warm_up",
+        messages=(Message(role="user", content=text),),
+        max_output_tokens=1,
+        min_output_tokens=1,
+        cache="cold",
+    )
+
+
+def masked_url(url: str) -> str:
+    """The URL without user, password and query; a private host's name isn't stored either."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if _is_private(host):
+        host = "private-host"
+    if ":" in host:
+        host = f"[{host}]"
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def _is_private(host: str) -> bool:
+    """A name or address inside somebody's network (this machine itself excepted)."""
+    if host == "localhost":
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".lan", ".corp", ".home.arpa"))
+    return address.is_private and not address.is_loopback
+
+
+def connection_facts(connection: Connection) -> dict[str, str]:
+    """Connection settings that a reader of the numbers has to know, without paths or secrets."""
+    facts = {
+        "insecure": "certificates not checked" if connection.insecure else "",
+        "ca_cert": "own CA" if connection.ca_cert else "",
+        "client_cert": "client certificate" if connection.client_cert else "",
+        "proxy": "through a proxy" if connection.proxy else "",
+    }
+    limits = msgspec.to_builtins(connection.timeouts)
+    facts |= {name: f"{value:g}" for name, value in limits.items() if value != getattr(Timeouts(), name)}
+    return {name: fact for name, fact in facts.items() if fact}

@@ -1,0 +1,1 @@
+"""What is known about the machines: this client's fingerprint and health."""

@@ -1,0 +1,302 @@
+"""The OpenAI dialect, chat and completions, as its many servers speak it.
+
+Where they differ: the role comes on a chunk of its own (vLLM, llama.cpp, transformers) or on each
+delta (MLX, TGI); `content` is empty, null, or rarely a list of parts; reasoning is `reasoning` or
+`reasoning_content`; usage rides on a chunk of its own, on the finish chunk, or on all; some never
+send `[DONE]` (transformers). Azure begins with a chunk without choices.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from benchsuite.errors import UsageError
+from benchsuite.types import Call, Reply, Request, Tape, Target
+from benchsuite.wire import sse
+from benchsuite.wire.errors import error_kind, read_error
+
+CONTENT, REASONING, TOOL = b"crt"
+VERSIONED = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?(?:/|$)")
+
+
+class _Part(msgspec.Struct, gc=False):
+    """Shape shared by everything read: unknown fields are skipped, absent ones are None."""
+
+
+class _PromptDetails(_Part, gc=False):
+    cached_tokens: int | None = None
+
+
+class _OutputDetails(_Part, gc=False):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(_Part, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+class _Delta(_Part, gc=False):
+    content: str | list[Any] | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[Any] | None = None
+
+
+class _Choice(_Part, gc=False):
+    index: int | None = 0
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(_Part, gc=False):
+    """An event of a stream, or a whole answer: their outer fields are the same."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    timings: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
+
+
+CHUNKS = msgspec.json.Decoder(list[_Chunk])
+ANSWER = msgspec.json.Decoder(_Chunk)
+ENCODER = msgspec.json.Encoder()
+
+
+def path(target: Target, name: str) -> str:
+    """`/v1/NAME` below the target's URL, or `/NAME` where the URL already names a version.
+
+    `http://host:8000` → `/v1/models`; `https://host/v1`, `https://host/v1beta/openai` → `/models`.
+    """
+    return f"/{name}" if VERSIONED.search(target.url) else f"/v1/{name}"
+
+
+def headers(target: Target, accept: str = "application/json") -> dict[str, str]:
+    """The key as a bearer token, and the target's own headers, which come last and win."""
+    found = {"Accept": accept}
+    if target.key:
+        found["Authorization"] = f"Bearer {target.key}"
+    if target.headers:
+        own = {name.lower() for name in target.headers}
+        found = {name: value for name, value in found.items() if name.lower() not in own} | target.headers
+    return found
+
+
+def get(target: Target, where: str) -> Call:
+    """A GET with the target's key; `where` is a path below the target's URL."""
+    return Call(method="GET", path=where, headers=headers(target))
+
+
+def answer(tape: Tape) -> dict[str, Any]:
+    """The JSON object of an answer with status 200; empty where it is anything else."""
+    if tape.status != 200:
+        return {}
+    try:
+        found = msgspec.json.decode(tape.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def listed(tape: Tape) -> list[dict[str, Any]] | None:
+    """The models that `GET models` answered with, each with its `id`; None: it is no such answer."""
+    models = answer(tape).get("data")
+    if not isinstance(models, list):
+        return None
+    return [model for model in models if isinstance(model, dict) and isinstance(model.get("id"), str)]
+
+
+def call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
+    """The endpoint that the option `endpoint` names, `chat` if none; a UsageError for any other."""
+    endpoint = target.options.get("endpoint", "chat")
+    if endpoint == "chat":
+        return chat_call(request, target, extra=extra)
+    if endpoint == "completions":
+        return completion_call(request, target, extra=extra)
+    raise UsageError(f"the option endpoint is chat or completions, not {endpoint!r}")
+
+
+def chat_call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
+    """`POST chat/completions`, streamed, with usage; `extra` fields are added to the body."""
+    return _post(request, target, "chat/completions", {"messages": request.messages}, extra)
+
+
+def completion_call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
+    """`POST completions`: the messages' contents as one prompt, a blank line between them."""
+    prompt = "\n\n".join([message.content for message in request.messages])
+    return _post(request, target, "completions", {"prompt": prompt}, extra)
+
+
+def _post(request: Request, target: Target, name: str, asked: dict[str, Any], extra: dict[str, Any]) -> Call:
+    """Options of the target: `max_tokens_field`, and `temperature=none` for models that refuse a 0."""
+    options = target.options
+    body = {
+        "model": target.model,
+        **asked,
+        options.get("max_tokens_field", "max_tokens"): request.max_output_tokens,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if options.get("temperature") == "none":
+        del body["temperature"]
+    return Call(
+        method="POST",
+        path=path(target, name),
+        headers={"Content-Type": "application/json", **headers(target, "text/event-stream")},
+        body=ENCODER.encode(body | extra),
+    )
+
+
+def decode(tape: Tape) -> Reply:
+    """Read an answer, streamed or whole, of chat or completions, cut off anywhere or an error.
+
+    Only a stream has token events. An event without readable JSON makes `error_kind` `protocol`.
+    """
+    if tape.status >= 400:
+        kind, message = error_kind(tape.status, tape.body)
+        return Reply(error_kind=kind, error_message=message)
+    if tape.body.lstrip().startswith(b"{"):
+        return _whole(tape.body)
+    return _streamed(tape)
+
+
+def _streamed(tape: Tape) -> Reply:
+    stream = sse.decode(tape, CHUNKS)
+    arrival_ns: list[int] = []
+    kinds = bytearray()
+    texts: list[str] = []
+    usage = finish_reason = None
+    notes: list[_Chunk] = []
+    for chunk, arrived_ns in zip(stream.chunks, stream.arrival_ns, strict=True):
+        if chunk.usage is not None:
+            usage = chunk.usage
+        if chunk.timings or chunk.metrics or chunk.error is not None:
+            notes.append(chunk)
+        for choice in chunk.choices or ():
+            if choice.index:
+                continue
+            if choice.finish_reason is not None:
+                finish_reason = choice.finish_reason
+            delta = choice.delta
+            kind = CONTENT
+            if delta is None:
+                text = choice.text
+            elif delta.content:
+                said = delta.content
+                kind, text = (CONTENT, said) if isinstance(said, str) else _from_parts(said)
+            elif delta.reasoning or delta.reasoning_content:
+                kind, text = REASONING, delta.reasoning or delta.reasoning_content
+            elif delta.tool_calls:
+                kind, text = TOOL, _tool_text(delta.tool_calls)
+            else:
+                continue
+            if text:
+                arrival_ns.append(arrived_ns)
+                kinds.append(kind)
+                texts.append(text)
+    error, message = _stream_error(notes, stream.unreadable)
+    prompt, output, cached, reasoning = _counts(usage)
+    return Reply(
+        arrival_ns=arrival_ns,
+        kind=bytes(kinds),
+        texts=texts,
+        finish_reason=finish_reason,
+        complete=stream.done or finish_reason is not None,
+        prompt_tokens=prompt,
+        output_tokens=output,
+        cached_tokens=cached,
+        reasoning_tokens=reasoning,
+        server_timings=_timings(notes),
+        error_kind=error,
+        error_message=message,
+    )
+
+
+def _whole(body: bytes) -> Reply:
+    """An answer that was not streamed; one cut short is empty and not complete."""
+    try:
+        answer = ANSWER.decode(body)
+    except msgspec.ValidationError:
+        return Reply(error_kind="protocol", error_message="the answer is not of the OpenAI dialect")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Reply()
+    kind, message = read_error(0, answer.error) if answer.error is not None else ("", "")
+    prompt, output, cached, reasoning = _counts(answer.usage)
+    choices = answer.choices or []
+    return Reply(
+        finish_reason=choices[0].finish_reason if choices else None,
+        complete=bool(choices),
+        prompt_tokens=prompt,
+        output_tokens=output,
+        cached_tokens=cached,
+        reasoning_tokens=reasoning,
+        server_timings=_timings([answer]),
+        error_kind=kind,
+        error_message=message,
+    )
+
+
+def _from_parts(parts: list[Any]) -> tuple[int, str]:
+    """Kind and text of a content that is a list: `text` parts, or only `thinking` ones (Mistral)."""
+    text, thought = _joined(parts, "text"), _joined(parts, "thinking")
+    return (CONTENT, text) if text else (REASONING, thought)
+
+
+def _joined(parts: list[Any], name: str) -> str:
+    found = [part.get(name) for part in parts if isinstance(part, dict)]
+    return "".join(_joined(one, "text") if isinstance(one, list) else one or "" for one in found)
+
+
+def _tool_text(calls: list[Any]) -> str:
+    """Names and arguments of tool call deltas; empty when they carry neither."""
+    functions = [call.get("function") or {} for call in calls if isinstance(call, dict)]
+    return "".join(f"{one.get('name') or ''}{one.get('arguments') or ''}" for one in functions)
+
+
+def _counts(usage: _Usage | None) -> tuple[int | None, int | None, int | None, int | None]:
+    """Prompt, output, cached and reasoning tokens; None where the server didn't say."""
+    if usage is None:
+        return None, None, None, None
+    prompt, output = usage.prompt_tokens_details, usage.completion_tokens_details
+    reasoning = None if output is None else output.reasoning_tokens
+    return (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        None if prompt is None else prompt.cached_tokens,
+        usage.reasoning_tokens if reasoning is None else reasoning,
+    )
+
+
+def _stream_error(notes: list[_Chunk], unreadable: int) -> tuple[str, str]:
+    """The first error that a stream carried; events that can't be read count as one."""
+    for chunk in notes:
+        if chunk.error is not None:
+            return read_error(0, chunk.error)
+    if unreadable:
+        return "protocol", f"{unreadable} events of the stream could not be read"
+    return "", ""
+
+
+def _timings(notes: list[_Chunk]) -> dict[str, float]:
+    """llama.cpp's `timings` and vLLM's `metrics` under their own names, nested ones with a dot."""
+    found: dict[str, float] = {}
+    for chunk in notes:
+        found |= _flat(chunk.timings or {}) | _flat(chunk.metrics or {})
+    return found
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[prefix + name] = float(value)
+    return found

@@ -1,0 +1,147 @@
+"""Find, read and change workloads, and what follows from one: its digest and its points."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from benchsuite.errors import UsageError
+from benchsuite.types import Arrivals, CacheMode, Point, Slo, Workload
+from benchsuite.workload import schema
+
+
+def load(name_or_path: str) -> Workload:
+    """The workload of a file (anything with a `/` or ending in `.toml`), or a shipped one.
+
+    `chat@1` is that version, `chat` the newest. Unknown names and bad files are UsageErrors.
+    """
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        try:
+            text = Path(name_or_path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it isn't UTF-8 text"
+            raise UsageError(f"can't read the workload file {name_or_path}: {reason}") from None
+        return schema.parsed(text, Path(name_or_path).name)
+    known = shipped()
+    found = [name for name in known if name_or_path in (name, name.partition("@")[0])]
+    if not found:
+        nearest = get_close_matches(name_or_path, known, n=1, cutoff=0)[0]
+        raise UsageError(
+            f"no workload called {name_or_path!r}; did you mean {nearest}? There are: {', '.join(known)}"
+        )
+    file = f"{found[-1]}.toml"
+    return schema.parsed(files("benchsuite_workloads").joinpath(file).read_text(encoding="utf-8"), file)
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the standard workloads with their versions, e.g. `chat@1`; oldest version first."""
+    entries = (entry.name for entry in files("benchsuite_workloads").iterdir())
+    names = [entry.removesuffix(".toml").split("@") for entry in entries if entry.endswith(".toml")]
+    return tuple(f"{name}@{version}" for name, version in sorted(names, key=lambda at: (at[0], int(at[1]))))
+
+
+def overridden(
+    workload: Workload,
+    *,
+    prompt_tokens: Sequence[int] | int | None = None,
+    output_tokens: Sequence[int] | int | None = None,
+    concurrency: Sequence[int] | int | None = None,
+    rate: Sequence[float] | float | None = None,
+    arrivals: Arrivals | None = None,
+    requests: int | None = None,
+    seconds: float | None = None,
+    trials: int | None = None,
+    cache: CacheMode | None = None,
+    seed: int | None = None,
+    slo: Slo | None = None,
+) -> Workload:
+    """The workload with some of it changed; None leaves a field as it is.
+
+    Only a concurrency makes it a closed loop, only a rate an open one; requests and seconds
+    replace each other. Values are held to the same rules as in a file (UsageError).
+    """
+    given = {
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "concurrency": concurrency,
+        "rate": rate,
+        "arrivals": arrivals,
+        "requests": requests,
+        "seconds": seconds,
+        "trials": trials,
+        "cache": cache,
+        "seed": seed,
+    }
+    changes: dict[str, object] = {
+        field: schema.read(field, value, field.replace("_", " "))
+        for field, value in given.items()
+        if value is not None
+    }
+    for one, other, unset in (("concurrency", "rate", ()), ("requests", "seconds", None)):
+        if (one in changes) != (other in changes):
+            changes[other if one in changes else one] = unset
+    if slo is not None:
+        changes["slo"] = slo
+    return schema.made({**schema.fields_of(workload), **changes}, "")
+
+
+def parse_slo(text: str) -> Slo:
+    """Limits as people type them: `ttft=500ms,tpot=50ms,e2e=10s`; a bare number is milliseconds."""
+    limits: dict[str, float] = {}
+    known = [field.removesuffix("_ms") for field in Slo.__struct_fields__]
+    for part in text.split(","):
+        name, _, amount = (piece.strip().lower() for piece in part.partition("="))
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise UsageError(f"unknown limit {name!r} in {text!r}; did you mean {nearest}=500ms?")
+        if f"{name}_ms" in limits:
+            raise UsageError(f"{name} has two limits in {text!r}; give one")
+        limits[f"{name}_ms"] = _milliseconds(amount, f"the limit of {name} in {text!r}")
+    return Slo(**limits)
+
+
+def workload_digest(workload: Workload) -> str:
+    """SHA-256 (hex) of everything the workload asks, defaults included: equal digests, equal questions."""
+    fields = msgspec.to_builtins(workload)
+    # JSON knows no infinity: msgspec would write null.
+    fields["rate"] = ["inf" if math.isinf(rate) else rate for rate in workload.rate]
+    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+
+
+def points(workload: Workload) -> tuple[Point, ...]:
+    """Every combination of prompt length × output length × load, in the order of the lists.
+
+    With rates and concurrencies each rate meets each cap.
+    """
+    caps = workload.concurrency or (None,)
+    rates = workload.rate or (None,)
+    grid = [
+        (prompt, output, cap, rate)
+        for prompt in workload.prompt_tokens
+        for output in workload.output_tokens
+        for rate in rates
+        for cap in caps
+    ]
+    return tuple(
+        Point(index=index, prompt_tokens=prompt, output_tokens=output, concurrency=cap, rate=rate)
+        for index, (prompt, output, cap, rate) in enumerate(grid)
+    )
+
+
+def _milliseconds(amount: str, what: str) -> float:
+    number, factor = amount, 1.0
+    for unit, unit_ms in (("ms", 1.0), ("us", 0.001), ("s", 1000.0)):
+        if amount.endswith(unit):
+            number, factor = amount.removesuffix(unit), unit_ms
+            break
+    try:
+        value = float(number) * factor
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"{what} must be a time such as 500ms or 2s, not {amount!r}")
+    return value

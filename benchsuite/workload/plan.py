@@ -1,0 +1,149 @@
+"""Plan a trial: the requests it sends, as pure data, the same for the same seed, nonce and lengths."""
+
+import hashlib
+import math
+import random
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice, repeat, takewhile
+
+from benchsuite.errors import UsageError
+from benchsuite.types import Lengths, Message, Phase, Point, Request, Workload
+from benchsuite.workload.fit import words as all_words
+
+SALT_BITS = 60
+"""How unlikely two prompts are to begin alike: one in 2**60, where the prompt is long enough."""
+
+_OFFSETS = 4096
+_OFFLINE_WARM_UP = 8
+
+
+def new_nonce() -> str:
+    """16 hex digits that no other run has: what keeps a repeated run from hitting the first one's cache."""
+    return secrets.token_hex(8)
+
+
+def plan(
+    workload: Workload,
+    point: Point,
+    *,
+    phase: Phase,
+    trial: int,
+    seed: int,
+    nonce: str,
+    lengths: Lengths,
+) -> Iterator[Request]:
+    """The requests of one trial in the order of their index, made as they are taken.
+
+    Measured: exactly the workload's `requests`; or, when it stops by seconds, every arrival of an
+    open loop within them and no end of a closed one (take while the clock runs). Warm-up:
+    `warm_up_count`, except that a closed loop with warm-up seconds goes on to the workload's
+    most. Arrivals and all words but the salt don't depend on `nonce`. A prompt too short for the
+    server's chat template is a UsageError, at once.
+    """
+    text = _texts(workload, point, phase=phase, trial=trial, seed=seed, nonce=nonce, lengths=lengths)
+    offsets_ns = _offsets_ns(workload, point, phase=phase, trial=trial, seed=seed)
+    return (
+        Request(
+            index=index,
+            phase=phase,
+            messages=(Message(role="user", content=text(index)),),
+            max_output_tokens=point.output_tokens,
+            min_output_tokens=point.output_tokens,
+            cache=workload.cache,
+            due_offset_ns=offset_ns,
+        )
+        for index, offset_ns in enumerate(offsets_ns)
+    )
+
+
+def warm_up_count(workload: Workload, point: Point) -> int:
+    """How many requests warm a point up, at least, before anything is measured.
+
+    Closed loop: two for each slot. Open loop: the arrivals of two seconds (or of the workload's
+    warm-up seconds if longer), four or more. Never more than the workload's cap.
+    """
+    if point.load == "closed":
+        wanted = 2 * (point.concurrency or 1)
+    elif point.load == "open":
+        wanted = max(4, math.ceil((point.rate or 0.0) * max(2.0, workload.warm_up_seconds)))
+    else:
+        wanted = min(workload.requests or _OFFLINE_WARM_UP, 2 * (point.concurrency or _OFFLINE_WARM_UP // 2))
+    return min(wanted, workload.warm_up_max_requests)
+
+
+def _texts(
+    workload: Workload, point: Point, *, phase: Phase, trial: int, seed: int, nonce: str, lengths: Lengths
+) -> Callable[[int], str]:
+    """A function from a request's index to its prompt."""
+    by_text = workload.same == "text"
+    words = all_words() if by_text else lengths.words
+    overhead = 0 if by_text else lengths.overhead
+    size = point.prompt_tokens - overhead
+    if size < 1:
+        raise UsageError(
+            f"a prompt of {point.prompt_tokens} tokens is too short for this server, "
+            f"whose chat template takes {overhead}: ask for {overhead + 1} or more"
+        )
+    salt_size = min(size, math.ceil(SALT_BITS / math.log2(max(2, len(words)))))
+    body_size = size - salt_size
+    # Drawing every word of every prompt would be slow: a body is a window of one long draw.
+    pool = random.Random(f"words {seed}").choices(words, k=body_size + _OFFSETS)
+    warm = workload.cache == "warm"
+    place = f"{point.index}" if warm else f"{point.index} {phase} {trial}"
+
+    def text(index: int) -> str:
+        which = f"{place} {0 if warm else index}"
+        start = _number(f"body {seed} {which}") % _OFFSETS
+        salt = _chosen(words, salt_size, _number(f"salt {seed} {nonce} {which}"))
+        return " ".join(salt + pool[start : start + body_size])
+
+    return text
+
+
+def _number(name: str) -> int:
+    """A whole number below 2**256 that only `name` decides."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest())
+
+
+def _chosen(words: Sequence[str], size: int, number: int) -> list[str]:
+    """`size` words, chosen by the digits of `number` in base `len(words)`."""
+    chosen = []
+    for _ in range(size):
+        number, place = divmod(number, len(words))
+        chosen.append(words[place])
+    return chosen
+
+
+def _offsets_ns(
+    workload: Workload, point: Point, *, phase: Phase, trial: int, seed: int
+) -> Iterator[int | None]:
+    """When each request is due, in ns from the trial's start; as many as there are requests."""
+    number, until_s = workload.requests, workload.seconds
+    if phase == "warm_up":
+        goes_on = point.load == "closed" and workload.warm_up_seconds > 0
+        number = workload.warm_up_max_requests if goes_on else warm_up_count(workload, point)
+    if point.rate is None:
+        return islice(repeat(None), number)
+    if point.load == "offline":
+        return islice(repeat(0), number)
+    if workload.arrivals == "poisson":
+        arrivals_ns = _poisson_ns(point.rate, f"arrivals {seed} {point.index} {phase} {trial}")
+    else:
+        arrivals_ns = _constant_ns(point.rate)
+    if number is not None:
+        return islice(arrivals_ns, number)
+    end_ns = (until_s or 0.0) * 1e9
+    return takewhile(lambda offset_ns: offset_ns < end_ns, arrivals_ns)
+
+
+def _constant_ns(rate: float) -> Iterator[int]:
+    return (round(index * 1e9 / rate) for index in count())
+
+
+def _poisson_ns(rate: float, name: str) -> Iterator[int]:
+    draw = random.Random(name)
+    offset_s = 0.0
+    while True:
+        offset_s += draw.expovariate(rate)
+        yield round(offset_s * 1e9)

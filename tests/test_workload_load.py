@@ -1,0 +1,233 @@
+import itertools
+import math
+
+import msgspec
+import pytest
+
+from benchsuite.errors import UsageError
+from benchsuite.types import Slo, Workload
+from benchsuite.workload.card import card, measured_s
+from benchsuite.workload.load import load, overridden, parse_slo, points, shipped, workload_digest
+
+SMALL = """
+name = "small"
+version = 2
+description = "Is it there?"
+[prompts]
+tokens = [16, 32]
+[outputs]
+tokens = 8
+[load]
+concurrency = [1, 4]
+[stop]
+requests = 10
+"""
+
+# A published workload never changes: make chat@2 instead of editing this table.
+DIGESTS = {
+    "chat@1": "41dbce73f516202babc58d47cab33e59aead288fc4013ed112783993935d2b18",
+    "long-output@1": "b3ff80f9f007421f1ac07f188521d23b2ecce7881c574debe5638d36a7034580",
+    "long-prompt@1": "9e2243636286dae3f0d274ce28437d56f28487c718bb6a3314e5c9aa8df37a57",
+    "quick@1": "109b7ad41b309f5e269010e143addfacbd26f58f8061f58a870897a423388cb1",
+}
+
+
+def written(tmp_path, text):
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_shipped_workloads_are_frozen_and_named_as_their_files():
+    assert {name: workload_digest(load(name)) for name in shipped()} == DIGESTS
+    assert all(f"{load(name).name}@{load(name).version}" == name for name in shipped())
+
+
+def test_bare_name_is_the_newest_version(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchsuite.workload.load.files", lambda package: tmp_path)
+    for version in (10, 9, 1):
+        text = SMALL.replace("version = 2", f"version = {version}")
+        (tmp_path / f"small@{version}.toml").write_text(text)
+    assert shipped() == ("small@1", "small@9", "small@10")
+    assert (load("small").version, load("small@9").version) == (10, 9)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(UsageError, match=r"did you mean chat@1\? There are: chat@1, long-output@1"):
+        load("chta")
+
+
+def test_quick_is_done_in_well_under_a_minute():
+    seconds = measured_s(load("quick"))
+    assert seconds is not None
+    assert seconds < 30
+
+
+def test_a_file_says_everything_a_workload_holds(tmp_path):
+    text = """
+        name = "all"
+        version = 1
+        description = "Everything."
+        seed = 7
+        [prompts]
+        tokens = 100
+        same = "text"
+        [outputs]
+        tokens = [1, 2]
+        [load]
+        concurrency = 8
+        rate = [0.5, 4, "inf"]
+        arrivals = "constant"
+        [cache]
+        mode = "warm"
+        [warm_up]
+        seconds = 5
+        max_requests = 64
+        [stop]
+        requests = 10
+        trials = 5
+        [slo]
+        ttft_ms = 500
+        e2e_ms = 9000.5
+    """
+    assert load(written(tmp_path, text)) == Workload(
+        name="all",
+        version=1,
+        description="Everything.",
+        seed=7,
+        prompt_tokens=(100,),
+        same="text",
+        output_tokens=(1, 2),
+        concurrency=(8,),
+        rate=(0.5, 4.0, math.inf),
+        arrivals="constant",
+        cache="warm",
+        warm_up_seconds=5.0,
+        warm_up_max_requests=64,
+        requests=10,
+        trials=5,
+        slo=Slo(ttft_ms=500.0, e2e_ms=9000.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[load]", "[load]\nconcurency = 1", "[load] concurency; did you mean [load] concurrency?"),
+        ('name = "small"', 'name = "small"\ntrial = 1', "unknown key trial; did you mean [stop] trials?"),
+        ("[outputs]", "[output]", "unknown section [output]; did you mean [outputs]?"),
+        ("[outputs]\ntokens = 8", "", "[outputs] tokens is missing"),
+        ("tokens = 8", "tokens = 0", "[outputs] tokens must be a whole number, 1 or more, not 0"),
+        ("tokens = 8", "tokens = true", "whole number"),
+        ("tokens = 8", "tokens = 8.0", "whole number"),
+        ("tokens = 8", "tokens = []", "not []"),
+        ("[1, 4]", "[4, 4]", "a list of different ones"),
+        ("concurrency = [1, 4]", "rate = -1.0", "[load] rate must be more than 0"),
+        ("concurrency = [1, 4]", 'rate = "fast"', "[load] rate must be a number, not 'fast'"),
+        ("concurrency = [1, 4]", "rate = nan", "must be a number"),
+        ("concurrency = [1, 4]", "", "a concurrency, a rate, or both"),
+        ("requests = 10", "", "either requests or seconds"),
+        ("requests = 10", "requests = 10\nseconds = 1", "either requests or seconds"),
+        ("requests = 10", "requests = 10\ntrials = 0", "[stop] trials must be"),
+        ("requests = 10", "seconds = inf", "[stop] seconds must be more than 0"),
+        ("requests = 10", 'requests = 10\n[cache]\nmode = "hot"', "'cold' or 'warm', not 'hot'"),
+        ("requests = 10", "requests = 10\n[slo]\nttft_ms = 0", "[slo] ttft_ms must be more than 0"),
+        ("[prompts]\ntokens = [16, 32]", "prompts = 16", "prompts is a section: write [prompts]"),
+        ("version = 2", "version = ", "Invalid value"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line_with_what_to_do(tmp_path, old, new, told):
+    assert old in SMALL
+    with pytest.raises(UsageError) as caught:
+        load(written(tmp_path, SMALL.replace(old, new)))
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("my.toml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_endless_or_empty_trial_is_refused():
+    quick = load("quick")
+    with pytest.raises(UsageError, match=r"rate inf .* stops by requests"):
+        overridden(quick, rate=math.inf)
+    with pytest.raises(UsageError, match=r"0\.1 req/s needs 10 seconds"):
+        overridden(quick, rate=[1, 0.1])
+    assert overridden(quick, rate=math.inf, requests=100).seconds is None
+
+
+def test_unreadable_files_are_usage_errors(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
+    for name, told in (("none.toml", "No such file"), ("latin.toml", "UTF-8"), ("", "directory")):
+        with pytest.raises(UsageError, match=told):
+            load(f"{tmp_path}/{name}")
+
+
+def test_a_load_given_by_hand_replaces_the_other_kind():
+    quick = load("quick")
+    opened = overridden(quick, rate=4)
+    assert (opened.concurrency, opened.rate) == ((), (4.0,))
+    closed = overridden(opened, concurrency=(2, 3))
+    assert (closed.concurrency, closed.rate) == ((2, 3), ())
+    both = overridden(quick, rate=4, concurrency=2)
+    assert (both.concurrency, both.rate) == ((2,), (4.0,))
+    counted = overridden(quick, requests=5)
+    assert (counted.requests, counted.seconds) == (5, None)
+    assert overridden(counted, seconds=3) == overridden(quick, seconds=3.0)
+    with pytest.raises(UsageError, match="either requests or seconds"):
+        overridden(quick, requests=5, seconds=3)
+    with pytest.raises(UsageError, match="prompt tokens must be a whole number, 1 or more, not 0"):
+        overridden(quick, prompt_tokens=0)
+    slo = parse_slo("ttft=1")
+    assert overridden(quick, trials=9, cache="warm", seed=3, slo=slo) == msgspec.structs.replace(
+        quick, trials=9, cache="warm", seed=3, slo=slo
+    )
+
+
+def test_slo_is_read_with_its_units():
+    assert parse_slo("ttft=500ms, TPOT=50000us,e2e=2s") == Slo(ttft_ms=500, tpot_ms=50, e2e_ms=2000)
+    assert parse_slo("tpot=30") == Slo(tpot_ms=30)
+    for text, told in (
+        ("tftt=5ms", "did you mean ttft=500ms"),
+        ("ttft=5m", "time such as"),
+        ("ttft=-1s", "time such as"),
+        ("ttft", "time such as"),
+        ("ttft=1,ttft=2", "two limits"),
+        ("", "unknown limit"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            parse_slo(text)
+
+
+def test_any_other_question_has_another_digest():
+    quick = load("quick")
+    changed = [
+        overridden(quick, seed=1),
+        overridden(quick, rate=1),
+        overridden(quick, rate=math.inf, requests=5),
+        overridden(quick, trials=4),
+        overridden(quick, slo=Slo(ttft_ms=1)),
+    ]
+    digests = [workload_digest(each) for each in (quick, *changed)]
+    assert len(set(digests)) == len(digests)
+    assert workload_digest(overridden(quick, seconds=4)) == digests[0]
+
+
+def test_points_are_the_grid_in_order(tmp_path):
+    small = load(written(tmp_path, SMALL))
+    grid = [(p.index, p.prompt_tokens, p.output_tokens, p.concurrency, p.rate) for p in points(small)]
+    assert grid == [(0, 16, 8, 1, None), (1, 16, 8, 4, None), (2, 32, 8, 1, None), (3, 32, 8, 4, None)]
+    capped = overridden(small, prompt_tokens=16, rate=[2, 3], concurrency=[5, 6])
+    assert [(p.rate, p.concurrency) for p in points(capped)] == list(itertools.product((2.0, 3.0), (5, 6)))
+    assert [p.load for p in points(overridden(small, rate=[2, math.inf]))] == ["open", "offline"] * 2
+
+
+def test_card_explains_a_workload():
+    rows = dict(card(load("chat")))
+    assert rows["What it tells"] == load("chat").description
+    assert rows["Load"] == "closed loop, 1, 8, 64 in flight"
+    assert rows["Warm-up"].startswith("2, 16, 128 requests")
+    assert rows["Trials"] == "3 for each of 3 points, 3.8 min of measuring in all"
+    assert rows["SLO"] == "TTFT ≤ 2000 ms, TPOT ≤ 100 ms"
+    assert rows["Digest"] == DIGESTS["chat@1"]
+    opened = dict(card(overridden(load("chat"), rate=[2, math.inf], concurrency=9, requests=1000)))
+    assert opened["Load"] == "open loop with Poisson arrivals, 2 req/s, all at once, at most 9 in flight"
+    assert opened["Stop"] == "a trial stops after 1,000 requests"
