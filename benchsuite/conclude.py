@@ -13,7 +13,7 @@ from benchsuite.engine.decode import records
 from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import TrialRun
 from benchsuite.store.runs import RunDir, Store
-from benchsuite.types import Manifest, Run, Stage, TrialInfo, Verdict
+from benchsuite.types import Manifest, Run, Stage, TrialInfo
 
 _SEGMENTS_PER_WORKER = 10_000
 
@@ -94,7 +94,7 @@ def conclude(
     run_dir: RunDir, manifest: Manifest, status: Literal["finished", "interrupted", "recovered"]
 ) -> Run:
     """Summarise what was recorded, judge it, and write run.json."""
-    from benchsuite.stats.verdict import summarise_all
+    from benchsuite.stats.verdict import Conditions, summarise_all, worst
 
     infos = tuple(
         info
@@ -105,18 +105,17 @@ def conclude(
     manifest = msgspec.structs.replace(manifest, trials=infos)
     capabilities = load(manifest.backend).capabilities
     summaries = summarise_all(
-        [(point, run_dir.records(point.index)) for point in manifest.points],
-        infos,
-        workload=manifest.workload,
-        exact_output=capabilities.exact_output,
-        slots=manifest.identity.slots,
-        lengths=manifest.lengths,
-        interrupted=status != "finished",
+        ((point, run_dir.records(point.index), infos) for point in manifest.points),
+        Conditions(
+            workload=manifest.workload,
+            capabilities_exact_output=capabilities.exact_output,
+            identity_slots=manifest.identity.slots,
+            lengths=manifest.lengths,
+            cached_supported=capabilities.cached_tokens,
+            interrupted=status != "finished",
+        ),
     )
-    verdicts = {summary.verdict for summary in summaries}
-    verdict: Verdict = "invalid" if "invalid" in verdicts or not summaries else "valid"
-    if verdict == "valid" and "suspect" in verdicts:
-        verdict = "suspect"
+    verdict = worst(summary.verdict for summary in summaries)
     run = Run(status=status, manifest=manifest, summaries=summaries, verdict=verdict)
     run_dir.finish(run)
     return run

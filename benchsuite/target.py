@@ -30,7 +30,7 @@ from benchsuite.types import (
 )
 from benchsuite.workload.fit import fit, words
 
-_CONTEXT_STEP = 256
+_CONTEXT_STEP = 1024
 _LAUNCHED_OPEN_SLOTS = 8
 """Slots of an engine that we start for an open loop without a cap."""
 _TEMPLATE_ROOM = 64

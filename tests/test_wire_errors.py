@@ -80,6 +80,7 @@ def test_inside_a_stream_code_or_type_decides(error: Any, kind: str) -> None:
         (f'can\'t parse "my prompt {"x" * 60}" as JSON', "can't parse … as JSON"),
         (f"can't parse 'my prompt {'x' * 60}", "can't parse …"),
         ("The model `m` doesn't exist", "The model `m` doesn't exist"),
+        (f"This model's limit {'is low ' * 10}", f"This model's limit {'is low ' * 10}"),
         ("y" * 300, "y" * 200),
     ],
 )

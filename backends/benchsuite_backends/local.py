@@ -57,7 +57,7 @@ class Local:
         )
 
     def encode(self, request: Request, target: Target) -> Call:
-        """Always exactly the asked output; a cold request neither reads nor grows the slot's cache."""
+        """Always exactly the asked output; a cold request reuses nothing that its slot has cached."""
         extra = {"ignore_eos": True, "cache_prompt": request.cache == "warm"}
         return dialect.call(request, target, extra=extra)
 

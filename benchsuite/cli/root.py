@@ -100,7 +100,9 @@ class Root(click.Group):
             with formatter.section(section):
                 formatter.write_dl(rows, col_spacing=3)
         formatter.write_paragraph()
-        formatter.write_text("`benchsuite COMMAND --help` explains a command; `--version` says which this is.")
+        formatter.write_text(
+            "`benchsuite COMMAND --help` explains a command."
+        )
 
 
 @click.command(

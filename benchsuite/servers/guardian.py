@@ -178,7 +178,7 @@ def _become_reaper() -> Callable[[], None] | None:
 
     def die_with_us() -> None:
         # If even this process is killed outright, the engine itself at least goes with it.
-        prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != guardian:
             os._exit(127)
 

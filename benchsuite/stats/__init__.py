@@ -2,10 +2,11 @@
 
 from benchsuite.stats.quantiles import QUANTILES, distribution, samples_needed, trial_estimate
 from benchsuite.stats.steady import holm, mann_kendall
-from benchsuite.stats.verdict import summarise, summarise_all
+from benchsuite.stats.verdict import Conditions, summarise, summarise_all
 
 __all__ = [
     "QUANTILES",
+    "Conditions",
     "distribution",
     "holm",
     "mann_kendall",

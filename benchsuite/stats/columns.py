@@ -1,6 +1,6 @@
 """Records as numpy arrays, trial by trial: what all metrics are computed from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -85,35 +85,33 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
 def trials_of(table: "pa.Table", trials: Sequence[TrialInfo]) -> list[tuple[TrialInfo, Columns]]:
     """A point's measured trials with their records; warm-up (trial 0) is left out.
 
-    `table` has a `trial` column. Where `trials` is empty (a recovered run) they are made out of
-    the records, without workers.
+    `table` has a `trial` column. A trial that isn't among `trials` (a recovered run's) is made out
+    of its records, without workers.
     """
     chosen: Any = table.select(_NAMES)
     ordered = chosen.sort_by([("trial", "ascending"), ("sent_ns", "ascending")])
     numbers = ordered.column("trial").to_numpy()
-    found = trials or list(_recovered(ordered, numbers))
+    known = {info.trial: info for info in trials}
     result = []
-    for info in found:
-        if info.trial:
-            start, end = (int(np.searchsorted(numbers, info.trial, side)) for side in ("left", "right"))
-            result.append((info, _columns(ordered.slice(start, end - start))))
+    for trial in sorted({*known, *numbers.tolist()} - {0}):
+        start, end = np.searchsorted(numbers, [trial, trial + 1]).tolist()
+        columns = _columns(ordered.slice(start, end - start))
+        result.append((known.get(trial) or _recovered(trial, columns), columns))
     return result
 
 
-def _recovered(ordered: Any, numbers: Ints) -> Iterator[TrialInfo]:
-    """What the records alone tell about their trials."""
-    sent_ns, end_ns = _ints(ordered, "sent_ns"), _ints(ordered, "end_ns")
-    for trial in np.unique(numbers):
-        sent = sent_ns[(numbers == trial) & (sent_ns != ABSENT)]
-        yield TrialInfo(
-            point=0,
-            trial=int(trial),
-            start_ns=int(sent.min()) if len(sent) else 0,
-            last_send_ns=int(sent.max()) if len(sent) else 0,
-            end_ns=int(end_ns[numbers == trial].max()),
-            plan_digest="",
-            workers=(),
-        )
+def _recovered(trial: int, columns: Columns) -> TrialInfo:
+    """What a trial's records alone tell about it."""
+    sent_ns = columns.sent_ns[columns.sent_ns != ABSENT]
+    return TrialInfo(
+        point=0,
+        trial=trial,
+        start_ns=int(columns.due_ns.min()),
+        last_send_ns=int(sent_ns.max()) if len(sent_ns) else 0,
+        end_ns=int(columns.end_ns.max()),
+        plan_digest="",
+        workers=(),
+    )
 
 
 def _columns(table: Any) -> Columns:

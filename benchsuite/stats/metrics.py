@@ -5,7 +5,6 @@ lag, connecting) is of all. Arrays have one entry a request, NaN where the metri
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +70,15 @@ def tpot_ms(columns: Columns) -> Floats:
     span_ms = _ms(columns.last_token_ns, columns.first_token_ns)
     with np.errstate(invalid="ignore"):
         exists = (after_first > 0) & (span_ms > 0)
-    return np.divide(span_ms, after_first, out=np.full(len(events), np.nan), where=exists)
+    found: Floats = np.divide(span_ms, after_first, out=np.full(len(events), np.nan), where=exists)
+    return found
 
 
 def streamed_tokens(columns: Columns) -> Ints:
     """Output tokens that came as events; the number of events where the server reports no usage."""
     hidden = np.where(columns.streamed_reasoning, 0, np.maximum(columns.reasoning_tokens, 0))
-    return np.where(columns.output_tokens == ABSENT, columns.events, columns.output_tokens - hidden)
+    tokens: Ints = np.where(columns.output_tokens == ABSENT, columns.events, columns.output_tokens - hidden)
+    return tokens
 
 
 def stall_share(trials: Sequence[Columns]) -> float | None:

@@ -1,7 +1,6 @@
 """Throughput, goodput and concurrency, each within a trial's window; the trial is the unit."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 import numpy as np

@@ -78,8 +78,6 @@ def split_lines(body: bytes) -> Split:
     for line in body[start:].splitlines(keepends=True):
         at += len(line)
         text = line.rstrip(b"\r\n")
-        if len(text) == len(line):
-            break
         if not text:
             if parts:
                 found.append(b"\n".join(parts))

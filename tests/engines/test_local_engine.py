@@ -57,7 +57,9 @@ def prompt_of(words, seed):
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
-@pytest.mark.parametrize("forced", [{"ignore_eos": True}, {"temperature": 1.5}])
+@pytest.mark.parametrize(
+    "forced", [{"ignore_eos": True}, {"temperature": 4.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}]
+)
 def test_answers_are_as_long_as_asked_and_each_token_is_one_event(server, path, forced):
     texts, usage = stream(server, path, prompt_of(20, 1), 300, **forced)
     assert len(texts) == usage["completion_tokens"] == 300

@@ -1,0 +1,24 @@
+"""Where a command's text goes: how wide it may be, whether with colour, and paths as they may be shown."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+PIPED_WIDTH = 100
+
+
+def width() -> int:
+    """Columns of the terminal; 100 where there is none."""
+    return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if sys.stdout.isatty() else PIPED_WIDTH
+
+
+def styled() -> bool:
+    """Colour only for a terminal whose user didn't forbid it."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def shown(path: Path) -> str:
+    """A path with the home folder as `~`."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path != home and path.is_relative_to(home) else str(path)

@@ -1,0 +1,280 @@
+"""The options of `run`: how its help groups them, and what they ask of the library."""
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import click
+
+from benchsuite.cli.kinds import header, numbers, pair, seconds, store_option, whole_numbers
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+ALIASES: Final = MappingProxyType(
+    {
+        "--isl": "--prompt-tokens",
+        "--input-len": "--prompt-tokens",
+        "--osl": "--output-tokens",
+        "--output-len": "--output-tokens",
+        "--max-concurrency": "--concurrency",
+        "--num-prompts": "--requests",
+        "--request-rate": "--rate",
+    }
+)
+"""What neighbours call our options: understood, not advertised."""
+
+_SECRET: Final = frozenset({"--header", "--proxy", "--url"})
+
+_POSITIVE = click.IntRange(min=1)
+
+_SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
+    (
+        "Options",
+        (
+            click.option("--backend", help="What to measure. [default: local; with --url: openai]"),
+            click.option("--url", help="Where it listens. [default: the backend's own address]"),
+            click.option("--model", help="Which model. [default: the one that is loaded]"),
+            click.option("--gpu", help="GPU the server runs on; stored as stated, selects nothing."),
+            click.option("--workload", help="A standard workload or a .toml file. [default: quick]"),
+            click.option("--concurrency", type=whole_numbers, metavar="N,N…", help="Requests in flight."),
+            click.option("--rate", type=numbers, metavar="R,R…", help="Requests per second; inf: all at once."),
+            click.option("--prompt-tokens", type=whole_numbers, metavar="N,N…", help="Length of prompts."),
+            click.option("--output-tokens", type=whole_numbers, metavar="N,N…", help="Length of answers."),
+            click.option("--requests", type=_POSITIVE, metavar="N", help="Requests per trial."),
+            click.option("--duration", type=seconds, metavar="TIME", help="Length of a trial: 30, 30s, 2m."),
+            click.option("--trials", type=_POSITIVE, metavar="N", help="Trials per point."),
+            click.option("--slo", metavar="LIMITS", help="What counts as goodput: ttft=500ms,tpot=50ms."),
+        ),
+    ),
+    (
+        "Load",
+        (
+            click.option(
+                "--arrivals", type=click.Choice(["poisson", "constant"]), help="How --rate spaces requests."
+            ),
+            click.option("--warm-up", type=seconds, metavar="TIME", help="Warm up at least so long."),
+            click.option(
+                "--workers", type=_POSITIVE, metavar="N", help="Processes that send. [default: by load]"
+            ),
+        ),
+    ),
+    (
+        "Prompts",
+        (
+            click.option(
+                "--cache", type=click.Choice(["cold", "warm"]), help="Whether a prefix cache can help."
+            ),
+            click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Decides words, arrivals."),
+            click.option("--nonce", metavar="TEXT", help="Repeat a run's very prompts."),
+        ),
+    ),
+    (
+        "Engine",
+        (
+            click.option("--endpoint", type=click.Choice(["chat", "completions"]), help="Which API to call."),
+            click.option("--threads", type=_POSITIVE, metavar="N", help="CPU threads of an engine started."),
+            click.option(
+                "--option", type=pair, multiple=True, metavar="K=V", help="An option of the backend."
+            ),
+        ),
+    ),
+    (
+        "Connection",
+        (
+            click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the API key."),
+            click.option("--header", type=header, multiple=True, metavar="'K: V'", help="Send a header."),
+            click.option(
+                "--header-env",
+                type=pair,
+                multiple=True,
+                metavar="K=VAR",
+                help="Send a header whose value is in the environment.",
+            ),
+            click.option("--ca-cert", metavar="FILE", help="Trust this authority too."),
+            click.option("--client-cert", metavar="FILE", help="Certificate to show the server."),
+            click.option("--client-key", metavar="FILE", help="Its key."),
+            click.option("--insecure", is_flag=True, help="Don't check certificates (is recorded)."),
+            click.option("--proxy", metavar="URL", help="Go through an HTTP proxy."),
+            click.option("--timeout", type=seconds, metavar="TIME", help="For a whole answer. [600s]"),
+            click.option("--connect-timeout", type=seconds, metavar="TIME", help="To connect. [10s]"),
+            click.option("--first-byte-timeout", type=seconds, metavar="TIME", help="To a first byte. [300s]"),
+            click.option("--silence-timeout", type=seconds, metavar="TIME", help="Between bytes. [60s]"),
+        ),
+    ),
+    (
+        "Output",
+        (
+            click.option("--label", type=pair, multiple=True, metavar="K=V", help="Label the run."),
+            click.option("--keep-text", is_flag=True, help="Keep the answers' text in the store."),
+            click.option("--dry-run", is_flag=True, help="Say what would be sent; measure nothing."),
+            click.option("--json", "as_json", is_flag=True, help="The run as JSON on stdout."),
+            click.option("--yes", is_flag=True, help="Don't ask before loading a public host."),
+            store_option,
+            click.option("--user-stamps", is_flag=True, hidden=True),
+        ),
+    ),
+)
+"""Sections of the help screen, in its order, each with its options."""
+
+
+class GroupedCommand(click.Command):
+    """A command whose help has `_SECTIONS`, and which understands `ALIASES`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Aliases become the real names before click sees them."""
+        return super().parse_args(ctx, list(_canonical(args)))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One section after the other, each as long as its number of options says."""
+        records = [param.get_help_record(ctx) for param in self.get_params(ctx)]
+        start = 0
+        for title, options in _SECTIONS:
+            shown = [record for record in records[start : start + len(options)] if record]
+            with formatter.section(title):
+                formatter.write_dl(shown, col_max=34)
+            start += len(options)
+
+
+def run_options(command: _F) -> _F:
+    """All options of `run`."""
+    for _, options in reversed(_SECTIONS):
+        for option in reversed(options):
+            command = option(command)
+    return command
+
+
+def _canonical(args: Sequence[str]) -> Sequence[str]:
+    """The same words, neighbours' option names replaced."""
+    words = []
+    for word in args:
+        name, equals, value = word.partition("=")
+        words.append(f"{ALIASES.get(name, name)}{equals}{value}")
+    return words
+
+
+def typed(name: str, args: Sequence[str]) -> str:
+    """The command as it was typed, fit to be stored: secrets masked, the home folder as `~`."""
+    words: list[str] = []
+    secret = ""
+    for word in args:
+        option, equals, value = word.partition("=")
+        if secret:
+            words.append(_masked(secret, word))
+        elif option in _SECRET and equals:
+            words.append(f"{option}={_masked(option, value)}")
+        else:
+            words.append(word)
+        secret = "" if secret or equals or word not in _SECRET else word
+    home = str(Path.home())
+    if len(home) > 1:
+        words = [word.replace(home, "~") for word in words]
+    return shlex.join(["benchsuite", name, *words])
+
+
+def _masked(option: str, value: str) -> str:
+    """What may be shown of a value that can hold a secret."""
+    from benchsuite.target import masked_url
+
+    if option == "--header":
+        return f"{value.partition(':')[0]}: …"
+    return "…" if option == "--proxy" else masked_url(value)
+
+
+def workload_of(given: dict[str, Any]) -> Any:
+    """The workload asked for, changed as the options say."""
+    import msgspec
+
+    from benchsuite.workload.load import load, overridden, parse_slo
+
+    workload = overridden(
+        load(given["workload"] or "quick"),
+        prompt_tokens=given["prompt_tokens"],
+        output_tokens=given["output_tokens"],
+        concurrency=given["concurrency"],
+        rate=given["rate"],
+        arrivals=given["arrivals"],
+        requests=given["requests"],
+        seconds=given["duration"],
+        trials=given["trials"],
+        cache=given["cache"],
+        slo=parse_slo(given["slo"]) if given["slo"] else None,
+    )
+    if given["warm_up"] is None:
+        return workload
+    return msgspec.structs.replace(workload, warm_up_seconds=given["warm_up"])
+
+
+def connection_of(given: dict[str, Any]) -> Any:
+    """How to connect; missing files are usage errors here, not failures of every request later."""
+    from benchsuite.errors import UsageError
+    from benchsuite.types import Connection, Timeouts
+
+    for option in ("ca_cert", "client_cert", "client_key"):
+        if given[option] and not Path(given[option]).is_file():
+            raise UsageError(f"--{option.replace('_', '-')}: there is no file {given[option]}")
+    if given["client_key"] and not given["client_cert"]:
+        raise UsageError("--client-key needs --client-cert beside it")
+    limits = {
+        "connect_s": given["connect_timeout"],
+        "first_byte_s": given["first_byte_timeout"],
+        "silence_s": given["silence_timeout"],
+        "total_s": given["timeout"],
+    }
+    if 0 in limits.values():
+        raise UsageError("a timeout must be more than 0")
+    return Connection(
+        ca_cert=given["ca_cert"],
+        client_cert=given["client_cert"],
+        client_key=given["client_key"],
+        insecure=given["insecure"],
+        proxy=given["proxy"],
+        timeouts=Timeouts(**{name: limit for name, limit in limits.items() if limit is not None}),
+    )
+
+
+def headers_of(given: dict[str, Any]) -> dict[str, str]:
+    """Extra headers, from the command line and from the environment."""
+    from benchsuite.errors import UsageError
+
+    headers = dict(given["header"])
+    for name, variable in given["header_env"]:
+        if variable not in os.environ:
+            raise UsageError(f"--header-env {name}: the environment variable {variable} isn't set")
+        headers[name] = os.environ[variable]
+    for name, value in headers.items():
+        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+            raise UsageError("--header: a header's name has letters, digits and '-' only")
+        if not value.isprintable():
+            raise UsageError(f"--header {name}: its value has a character that HTTP doesn't allow")
+    return headers
+
+
+def options_of(given: dict[str, Any], command: str) -> Any:
+    """What the library is asked to do."""
+    from benchsuite.target import Options
+
+    extra = dict(given["option"])
+    if given["endpoint"]:
+        extra["endpoint"] = given["endpoint"]
+    return Options(
+        backend=given["backend"] or ("openai" if given["url"] else "local"),
+        workload=workload_of(given),
+        url=given["url"] or "",
+        model=given["model"] or "",
+        key_variable=given["api_key_env"] or "",
+        headers=headers_of(given),
+        options=extra,
+        connection=connection_of(given),
+        seed=given["seed"],
+        nonce=given["nonce"] or "",
+        workers=given["workers"],
+        threads=given["threads"],
+        gpu=given["gpu"] or "",
+        labels=dict(given["label"]),
+        keep_text=given["keep_text"],
+        kernel_stamps=not given["user_stamps"],
+        command=command,
+    )

@@ -1,0 +1,112 @@
+"""`benchsuite show`: one stored run, for people and for programs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchsuite.cli.kinds import store_option
+
+if TYPE_CHECKING:
+    from benchsuite.store.runs import RunDir
+
+FORMATS = ("md", "json", "jsonl", "csv", "parquet")
+
+
+@click.command()
+@click.argument("run", default="latest")
+@click.option("--how", is_flag=True, help="Explain each number, and how to measure it again.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(FORMATS),
+    help="md: a table to paste; json: the run; jsonl, csv, parquet: its records.",
+)
+@click.option("-o", "--output", "path", metavar="FILE", help="Write there instead of here.")
+@click.option("--with-warm-up", is_flag=True, help="Records of the warm-up too.")
+@store_option
+def show(
+    run: str,
+    how: bool,
+    as_json: bool,
+    wanted: str | None,
+    path: str | None,
+    with_warm_up: bool,
+    store_path: str | None,
+) -> None:
+    """One run: its numbers, its verdict, how it was measured.
+
+    RUN is the beginning of a run's id, or `latest`, which is the default.
+    """
+    from benchsuite.store.runs import Store, default_store
+
+    store = Store(default_store(store_path))
+    run_dir = store.select(run)
+    wanted = wanted or ("json" if as_json else None)
+    if how and wanted:
+        raise click.UsageError("--how explains the run to people; leave --format out")
+    if wanted in {"jsonl", "csv", "parquet"}:
+        _records(run_dir, wanted, path, with_warm_up)
+        return
+    if with_warm_up:
+        raise click.UsageError("--with-warm-up needs --format jsonl, csv or parquet")
+    if run_dir.partial:
+        raise click.UsageError(
+            f"run {run_dir.run_id} was cut off; `benchsuite store recover` makes the best of it"
+        )
+    _write(_text(run_dir, wanted, how, store.path, plain=path is not None), path)
+
+
+def _text(run_dir: "RunDir", wanted: str | None, how: bool, store_path: Path, *, plain: bool) -> str:
+    """The run as it was asked for."""
+    from benchsuite.cli import output
+
+    if wanted == "json":
+        run_dir.run()
+        return (run_dir.path / "run.json").read_text(encoding="utf-8")
+    run = run_dir.run()
+    if wanted == "md":
+        from benchsuite.report.markdown import markdown
+
+        return markdown(run)
+    width, styled = output.width(), output.styled() and not plain
+    if how:
+        from benchsuite.report.how import how as explained
+
+        return explained(run, width=width, styled=styled) + "\n"
+    from benchsuite.report.screen import screen
+
+    return screen(run, store=output.shown(store_path), width=width, styled=styled) + "\n"
+
+
+def _write(text: str, path: str | None) -> None:
+    if path is None:
+        click.echo(text, nl=False)
+    else:
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+
+def _records(run_dir: "RunDir", wanted: Any, path: str | None, with_warm_up: bool) -> None:
+    """One line or row a request."""
+    from benchsuite.store.export import export_records
+
+    if wanted == "parquet" and path is None:
+        raise click.UsageError("--format parquet isn't text: name a file with -o")
+    table = run_dir.records(include_warm_up=with_warm_up)
+    if path is None:
+        export_records(table, wanted, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        export_records(table, wanted, Path(path))
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: str, error: OSError) -> click.UsageError:
+    return click.UsageError(f"can't write {path} ({error.strerror}); name another file with -o")

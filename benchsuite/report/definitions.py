@@ -1,0 +1,47 @@
+"""What each number means, in a line (metrics version 1)."""
+
+from types import MappingProxyType
+from typing import Final
+
+METRICS: Final = MappingProxyType(
+    {
+        "ttft": ("TTFT", "first token − sent; role chunks, comments and pings aren't tokens"),
+        "ttft_from_due": ("TTFT from due", "first token − when the schedule wanted the request sent"),
+        "ttfo": ("TTFO", "first token that isn't reasoning − sent"),
+        "tpot": ("TPOT", "(last − first token) / (streamed tokens − those of the first event), per request"),
+        "itl": ("ITL", "gaps between token events, pooled over requests; n counts requests"),
+        "e2e": ("E2E", "end of the answer − sent"),
+        "e2e_from_due": ("E2E from due", "end of the answer − when the schedule wanted the request sent"),
+        "send_lag": ("send lag", "sent − due: how late the client was"),
+        "reader_lag": ("reader lag", "when we held an arrival − its stamp"),
+        "connect": ("connect", "TCP connect time, the round trip; never part of TTFT"),
+    }
+)
+"""Metric → its name for people, and its definition."""
+
+RATES: Final = MappingProxyType(
+    {
+        "output_tokens_per_s": ("tok/s total", "output tokens that arrived in the window / its length"),
+        "requests_per_s": ("req/s", "answered requests that ended in the window / its length"),
+        "tokens_per_s_per_user": ("tok/s per user", "1 / TPOT p50"),
+        "goodput_per_s": (
+            "goodput, req/s",
+            "requests per second that met every limit of the SLO; failed ones are misses",
+        ),
+        "prefill_tokens_per_s": (
+            "prefill tok/s",
+            "uncached prompt tokens / (TTFT − the server's queue time): an estimate",
+        ),
+        "cost_per_1k_usd": ("$/1k requests", "dollars for 1,000 requests at this load, at the prices stored"),
+    }
+)
+"""Rate → its name for people, and its definition."""
+
+WINDOWS: Final = MappingProxyType(
+    {
+        "closed": "from the moment all slots were filled to the last send",
+        "open": "the schedule's own span, first to last due",
+        "offline": "first send to last end",
+    }
+)
+"""Kind of load → what throughput is counted over."""

@@ -1,0 +1,246 @@
+"""`show --how`: each number explained, from its definition to how it can be made again."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from benchsuite.report.definitions import METRICS, RATES, WINDOWS
+from benchsuite.report.render import listing, words
+from benchsuite.report.screen import error_line, point_name, target_line, workload_line
+from benchsuite.report.units import NOTHING, half_width, number, rounded, several, spread
+from benchsuite.types import Estimate, Manifest, Run, Summary, WorkerHealth
+
+_QUANTILES = ("mean", "p50", "p90", "p95", "p99", "p99.9")
+_DIGEST_SHOWN = 12
+
+
+def how(run: Run, *, width: int, styled: bool = False, now: datetime | None = None) -> str:
+    """Everything a reader needs to believe or repeat a run, in sections."""
+    manifest = run.manifest
+    sections: list[tuple[str, Iterable[str]]] = [
+        (f"Run {manifest.run_id} ({run.status}, {run.verdict})", _who(run)),
+        ("What was sent", _sent(manifest)),
+    ]
+    lines: list[str] = []
+    for title, rows in sections:
+        lines += [_title(title, styled), *_wrapped(rows, width), ""]
+    for row in run.summaries:
+        lines += [
+            _title(f"At {point_name(run, row)}: {row.verdict}", styled),
+            *_point(row, width, styled),
+            "",
+        ]
+    for title, rows in (
+        ("What the numbers mean", _definitions(run)),
+        ("What is left out", _excluded(run)),
+        ("How exact the client was", _client(run, now or datetime.now(UTC))),
+        ("To measure it again", _again(manifest)),
+    ):
+        lines += [_title(title, styled), *_wrapped(rows, width), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _title(text: str, styled: bool) -> str:
+    return words(text, width=max(20, len(text)), styled=styled, style="bold")
+
+
+def _wrapped(rows: Iterable[str], width: int) -> Iterator[str]:
+    for row in rows:
+        yield words(f"  {row}", width=width, indent=4)
+
+
+def _who(run: Run) -> Iterator[str]:
+    manifest, identity = run.manifest, run.manifest.identity
+    yield target_line(manifest)
+    facts = [f"{key} {value}" for key, value in identity.details.items()]
+    if identity.slots is not None:
+        facts.insert(0, f"{identity.slots} slots")
+    if identity.context_tokens is not None:
+        facts.insert(0, f"context of {identity.context_tokens:,} tokens")
+    if facts:
+        yield f"The server says: {', '.join(facts)}."
+    if manifest.launch_command:
+        took = "" if manifest.launch_seconds is None else f", ready after {manifest.launch_seconds:.1f} s"
+        yield f"Started with: {manifest.launch_command}{took}"
+    machine = manifest.machine
+    yield (
+        f"Client: benchsuite {manifest.version}, metrics {manifest.metrics_version}, Python {machine.python} "
+        f"on {machine.os}, {machine.cpu or 'unknown CPU'}, {machine.cores} cores, {machine.memory_gib:g} GiB."
+    )
+    yield f"Started {manifest.started}." + (f" Labels: {_pairs(manifest.labels)}." if manifest.labels else "")
+    if manifest.connection:
+        yield f"Connection: {_pairs(manifest.connection)}."
+    yield from manifest.notes
+
+
+def _pairs(values: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _sent(manifest: Manifest) -> Iterator[str]:
+    workload, lengths = manifest.workload, manifest.lengths
+    yield f"{workload_line(manifest)}."
+    yield f"Endpoint: {manifest.endpoint or 'chat'}. Seed {manifest.seed}, nonce {manifest.nonce}."
+    yield f"Workload digest {manifest.workload_digest[:_DIGEST_SHOWN]}: the same digest asks the same."
+    digests = [trial for trial in manifest.trials if trial.plan_digest]
+    if digests:
+        shown = ", ".join(
+            f"{trial.point}-{trial.trial} {trial.plan_digest[:_DIGEST_SHOWN]}" for trial in digests
+        )
+        yield f"Plan digests (point-trial), over all bodies sent: {shown}."
+    if lengths is None:
+        yield "Prompt lengths weren't fitted to the server."
+    elif lengths.source == "usage":
+        yield (
+            f"Prompt lengths were fitted to the server's own counts: {len(lengths.words):,} words of one "
+            f"token each, {lengths.overhead} tokens for the chat template."
+        )
+    else:
+        yield "Prompt lengths are a guess of one token a word: the server reports no usage."
+    equal = "text" if workload.same == "text" else "number of tokens"
+    yield f"Prompts have the same {equal} on every server; the prefix cache is {workload.cache}."
+
+
+def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
+    """One point: distributions, rates, means, and where the intervals come from."""
+    table = [
+        [
+            METRICS.get(name, (name, ""))[0],
+            f"{metric.n:,}",
+            *(_cell(metric.quantiles.get(quantile)) for quantile in _QUANTILES),
+        ]
+        for name, metric in row.metrics.items()
+    ]
+    headings = ["ms", "n", *_QUANTILES]
+    yield listing(headings, table, width=width, styled=styled, right=headings[1:])
+    for name, estimate in row.rates.items():
+        if estimate.value is not None:
+            basis = f" ({estimate.basis})" if estimate.basis else ""
+            yield words(
+                f"  {RATES.get(name, (name, ''))[0]}: {_cell(estimate)}{basis}", width=width, indent=4
+            )
+    bases = dict.fromkeys(
+        estimate.basis
+        for metric in row.metrics.values()
+        for estimate in metric.quantiles.values()
+        if estimate.basis
+    )
+    if bases:
+        yield words(f"  Intervals (±) are 95 %, from: {'; '.join(bases)}.", width=width, indent=4)
+    yield words(f"  {_means(row)}", width=width, indent=4)
+    yield words(f"  Throughput is counted over {WINDOWS[row.point.load]}.", width=width, indent=4)
+
+
+def _cell(estimate: Estimate | None) -> str:
+    """A number with its interval, without a unit."""
+    if estimate is None or estimate.value is None:
+        return number(estimate)
+    half = half_width(estimate)
+    text = rounded(estimate.value, half)
+    return text if half is None else f"{text} {spread(estimate.value, half)}"
+
+
+def _means(row: Summary) -> str:
+    """What the answers were like on average, as far as the server tells."""
+    names = (
+        ("prompt_tokens", "prompt tokens"),
+        ("output_tokens", "output tokens"),
+        ("cached_tokens", "cached tokens"),
+        ("reasoning_tokens", "reasoning tokens"),
+        ("tokens_per_event", "tokens an event"),
+        ("in_flight", "in flight"),
+    )
+    parts = []
+    for key, title in names:
+        value = row.means.get(key)
+        if value is not None:
+            parts.append(f"{title} {rounded(value, digits=4)}")
+        elif key == "cached_tokens":
+            parts.append("cached tokens unknown")
+    stalls = row.means.get("stall_share")
+    if stalls is not None:
+        parts.append(f"stalls {rounded(100 * stalls)} % of gaps")
+    return f"On average: {', '.join(parts)}."
+
+
+def _definitions(run: Run) -> Iterator[str]:
+    metrics = dict.fromkeys(name for row in run.summaries for name in row.metrics)
+    rates = dict.fromkeys(name for row in run.summaries for name in row.rates)
+    for names, known in ((metrics, METRICS), (rates, RATES)):
+        for name in names:
+            if name in known:
+                yield f"{known[name][0]}: {known[name][1]}."
+    yield "Quantiles are of all trials' requests pooled, never averaged; the trial is the unit of an interval."
+    yield "n<368 means that fewer requests than that can't tell this quantile."
+
+
+def _excluded(run: Run) -> Iterator[str]:
+    workload = run.manifest.workload
+    least = f", at least {workload.warm_up_seconds:g} s" if workload.warm_up_seconds else ""
+    yield f"Warm-up before each point (trial 0{least}): kept in the store, in none of the numbers."
+    for row in run.summaries:
+        failed = {name: count for name, count in row.outcomes.items() if name != "ok" and count}
+        if failed:
+            kinds = [f"{count} {name}" for name, count in failed.items()]
+            why = ", ".join(f"{count} {kind}" for kind, count in row.error_kinds.items())
+            yield (
+                f"{point_name(run, row)}: {several(kinds)}{f' ({why})' if why else ''}; "
+                "latencies are of answered requests only."
+            )
+    if not any(count for row in run.summaries for name, count in row.outcomes.items() if name != "ok"):
+        yield "No request failed; nothing was trimmed."
+
+
+def _client(run: Run, now: datetime) -> Iterator[str]:
+    manifest = run.manifest
+    workers = [worker for trial in manifest.trials for worker in trial.workers]
+    yield _stamps(workers)
+    for row in run.summaries:
+        parts = []
+        for metric in ("send_lag", "reader_lag"):
+            if metric in row.metrics:
+                quantiles = row.metrics[metric].quantiles
+                p50, p99 = (number(quantiles.get(name), unit="ms") for name in ("p50", "p99"))
+                parts.append(f"{METRICS[metric][0]} p50 {p50}, p99 {p99}")
+        share = row.means.get("coalesced_share")
+        coalesced = NOTHING if share is None else f"{rounded(100 * share)} %"
+        parts.append(f"reads that may hide an earlier arrival {coalesced}")
+        yield f"{point_name(run, row)}: {'; '.join(parts)}."
+    if workers:
+        busiest = max((worker.cpu_s / worker.wall_s for worker in workers if worker.wall_s), default=0.0)
+        steps = sum(worker.clock_steps for worker in workers)
+        yield (
+            f"Client processes: {manifest.workers}, the busiest used {rounded(100 * busiest)} % of a core; "
+            f"steps of the clock: {steps}."
+        )
+        yield _reuse(workers)
+    yield error_line(manifest, now)
+
+
+def _stamps(workers: list[WorkerHealth]) -> str:
+    if not workers:
+        return "What the client's processes reported of themselves wasn't kept (recovered run)."
+    if all(worker.kernel_stamps for worker in workers):
+        return "Arrivals were stamped by the kernel, so that a busy client doesn't lengthen them."
+    return "Arrivals were stamped by the client itself: reader lag counts into every latency."
+
+
+def _reuse(workers: list[WorkerHealth]) -> str:
+    """What was learned about connections; connecting is never part of TTFT."""
+    found = {worker.reuse for worker in workers if worker.reuse is not None}
+    if found == {True}:
+        return "Connections were reused: the server keeps them open."
+    if found == {False}:
+        return "Each request had a connection of its own, opened before it was due: the server closes them."
+    return "Whether the server keeps connections open wasn't found out."
+
+
+def _again(manifest: Manifest) -> Iterator[str]:
+    """The command, with what was drawn by chance made fixed."""
+    command = manifest.command or f"benchsuite run --backend {shlex.quote(manifest.backend)}"
+    given = {word.partition("=")[0] for word in command.split()}
+    for option, value in (("--seed", str(manifest.seed)), ("--nonce", manifest.nonce)):
+        if option not in given:
+            command += f" {option} {shlex.quote(value)}"
+    yield command
+    yield "The nonce repeats the very prompts, so a prefix cache may know them; without it they are new."

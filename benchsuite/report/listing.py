@@ -1,0 +1,148 @@
+"""Stored runs as a list, and the other tables of a few words."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from benchsuite.driver import Capabilities
+from benchsuite.report.points import quantile
+from benchsuite.report.render import listing
+from benchsuite.report.screen import short_model, workload_name
+from benchsuite.report.units import rounded
+from benchsuite.types import Noun, Run, Selftest
+
+
+class Overview(Noun, frozen=True, kw_only=True):
+    """A run in one row. `ttft_p50_ms` of the lightest point, `output_tokens_per_s` of the fastest."""
+
+    run_id: str
+    started: str
+    backend: str
+    server: str
+    model: str
+    workload: str
+    gpu: str
+    points: int
+    ttft_p50_ms: float | None
+    output_tokens_per_s: float | None
+    status: str
+    verdict: str
+    labels: dict[str, str]
+
+
+def overview(run: Run) -> Overview:
+    """What a list says of a run."""
+    manifest, rows = run.manifest, run.summaries
+    ttft = next((found for row in rows if (found := quantile(row, "ttft", "p50"))), None)
+    speeds = [row.rates["output_tokens_per_s"].value for row in rows if "output_tokens_per_s" in row.rates]
+    return Overview(
+        run_id=manifest.run_id,
+        started=manifest.started,
+        backend=manifest.backend,
+        server=f"{manifest.identity.server} {manifest.identity.version}".strip(),
+        model=short_model(manifest),
+        workload=workload_name(manifest),
+        gpu=manifest.gpu,
+        points=len(rows),
+        ttft_p50_ms=ttft.value if ttft else None,
+        output_tokens_per_s=max((speed for speed in speeds if speed is not None), default=None),
+        status=run.status,
+        verdict=run.verdict,
+        labels=manifest.labels,
+    )
+
+
+def matches(row: Overview, where: Iterable[tuple[str, str]]) -> bool:
+    """Does the run have all these? `workload=chat` means any version, changed or not."""
+    return all(_matches(row, key, value) for key, value in where)
+
+
+def _matches(row: Overview, key: str, value: str) -> bool:
+    if key == "workload":
+        name = row.workload.partition(" ")[0]
+        return value in (name, name.partition("@")[0])
+    if key in {"backend", "model", "verdict", "gpu", "status"}:
+        return bool(getattr(row, key) == value)
+    return row.labels.get(key) == value
+
+
+def run_table(rows: Sequence[Overview], *, width: int, styled: bool = False) -> str:
+    """Stored runs; the id is shortened as far as it stays unique in this list."""
+    length = _unique_length([row.run_id for row in rows])
+    headings = ["run", "when (UTC)", "backend", "model", "workload", "TTFT p50", "tok/s", "verdict"]
+    labelled = any(row.labels for row in rows)
+    cells = []
+    for row in rows:
+        cells.append(
+            [
+                row.run_id[:length],
+                datetime.fromisoformat(row.started).strftime("%Y-%m-%d %H:%M"),
+                row.backend,
+                row.model,
+                row.workload,
+                "–" if row.ttft_p50_ms is None else f"{rounded(row.ttft_p50_ms)} ms",
+                "–" if row.output_tokens_per_s is None else rounded(row.output_tokens_per_s),
+                row.verdict if row.status == "finished" else f"{row.verdict}, {row.status}",
+                *([" ".join(f"{key}={value}" for key, value in row.labels.items())] if labelled else []),
+            ]
+        )
+    if labelled:
+        headings.append("labels")
+    return listing(headings, cells, width=width, styled=styled, right=("TTFT p50", "tok/s"))
+
+
+def _unique_length(ids: Sequence[str]) -> int:
+    """Characters of an id that tell these runs apart: the time alone for runs far enough apart."""
+    length = 10
+    while length < 26 and len({run_id[:length] for run_id in ids}) < len(ids):
+        length += 1
+    return length
+
+
+def capability_rows(capabilities: Capabilities) -> tuple[tuple[str, bool], ...]:
+    """What a backend can do, in words."""
+    return (
+        ("benchsuite can start it", capabilities.launch),
+        ("answers of exactly the asked length", capabilities.exact_output),
+        ("prefix cache can be switched off per request", capabilities.cache_off),
+        ("reports cached tokens", capabilities.cached_tokens),
+        ("reports its own timings", capabilities.server_timings),
+        ("plain completions beside chat", capabilities.completions),
+    )
+
+
+def selftest_table(selftest: Selftest, *, width: int, styled: bool = False) -> str:
+    """A selftest's levels, all errors in ms."""
+    headings = [
+        "load",
+        "TTFT error p50",
+        "p99",
+        "ITL error p99",
+        "send lag p99",
+        "sent, req/s",
+        "merged reads",
+        "simulator's lateness p99",
+    ]
+    rows = [
+        [
+            level.load,
+            *(
+                f"{_ms(value)} ms"
+                for value in (
+                    level.ttft_error_p50_ms,
+                    level.ttft_error_p99_ms,
+                    level.itl_error_p99_ms,
+                    level.send_lag_p99_ms,
+                )
+            ),
+            rounded(level.achieved_rate),
+            f"{rounded(100 * level.coalesced_share, digits=2)} %",
+            f"{_ms(level.simulator_lateness_p99_ms)} ms",
+        ]
+        for level in selftest.levels
+    ]
+    return listing(headings, rows, width=width, styled=styled, right=headings[1:])
+
+
+def _ms(value: float) -> str:
+    """Errors of a few µs matter here: three decimals, two digits."""
+    return rounded(value, digits=2, decimals=3)

@@ -1,0 +1,42 @@
+"""How a trial is going, in a line."""
+
+from benchsuite.report.units import rounded
+from benchsuite.types import Progress
+
+_BAR = 20
+
+
+def progress_line(progress: Progress, *, bar: bool = False) -> str:
+    """`[1/3] 8 in flight, trial 2 of 3: 120 of 240, 14.2 req/s, TTFT 34 ms, 1,020 tok/s`, errors and lag if any."""
+    point = progress.point
+    which = f"trial {progress.trial} of {progress.trials}" if progress.phase == "measure" else "warm-up"
+    share = done_share(progress)
+    drawn = (
+        f"{'━' * round(_BAR * share)}{'╌' * (_BAR - round(_BAR * share))} "
+        if bar and share is not None
+        else ""
+    )
+    if progress.total is not None:
+        done = f"{progress.done:,} of {progress.total:,}"
+    elif progress.total_s is not None:
+        done = f"{min(progress.elapsed_s, progress.total_s):.0f} of {progress.total_s:g} s"
+    else:
+        done = f"{progress.done:,} done"
+    parts = [done, f"{rounded(progress.rate)} req/s"]
+    if progress.ttft_ms is not None:
+        parts.append(f"TTFT {rounded(progress.ttft_ms)} ms")
+    if progress.tokens_per_s is not None:
+        parts.append(f"{rounded(progress.tokens_per_s)} tok/s")
+    parts.append(f"{progress.errors:,} error{'s' * (progress.errors != 1)}")
+    if progress.lag_ms is not None:
+        parts.append(f"lag {rounded(progress.lag_ms, digits=2)} ms")
+    return f"[{point.index + 1}/{progress.points}] {point.label}, {which}: {drawn}{', '.join(parts)}"
+
+
+def done_share(progress: Progress) -> float | None:
+    """How much of the trial is done, 0 to 1; None: nobody knows."""
+    if progress.total:
+        return min(1.0, progress.done / progress.total)
+    if progress.total_s:
+        return min(1.0, progress.elapsed_s / progress.total_s)
+    return None

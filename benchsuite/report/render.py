@@ -1,0 +1,93 @@
+"""Text laid out for a width: tables through rich, with or without colour."""
+
+import io
+from collections.abc import Iterable, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from rich.box import Box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from benchsuite.report.points import Column
+
+COLOURS: Final = MappingProxyType(
+    {"valid": "green", "suspect": "yellow", "invalid": "bold red", "ok": "green", "problem": "bold red"}
+)
+"""Colour only supports what the words say."""
+
+_NO_LINES: Final = Box("\n".join(["    "] * 8) + "\n")
+
+
+def table(columns: Sequence[Column], *, width: int, styled: bool = False) -> str:
+    """Columns as lines of text; those that may be dropped are, as far as `width` needs it."""
+    kept = list(columns)
+    console = _console(width, styled)
+    while True:
+        laid_out = _laid_out(kept)
+        most = max((column.drop for column in kept), default=0)
+        if not most or Measurement.get(console, console.options, laid_out).maximum <= width:
+            break
+        kept = [column for column in kept if column.drop < most]
+    return printed(console, laid_out)
+
+
+def listing(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    width: int,
+    styled: bool = False,
+    right: Sequence[str] = (),
+) -> str:
+    """Rows of words as a table; the columns named in `right` hold numbers."""
+    cells = list(zip(*rows, strict=True)) or [() for _ in headings]
+    columns = [
+        Column(heading=(heading,), cells=tuple(column), left=heading not in right)
+        for heading, column in zip(headings, cells, strict=True)
+    ]
+    return table(columns, width=width, styled=styled)
+
+
+def printed(console: Console, laid_out: Table | Text) -> str:
+    """What the console would show, without spaces at the ends of lines."""
+    with console.capture() as capture:
+        console.print(laid_out)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def words(text: str, *, width: int, styled: bool = False, style: str = "", indent: int = 0) -> str:
+    """Running text, wrapped with its further lines indented."""
+    lines = Text(text).wrap(_console(width, styled), max(20, width - indent))
+    console = _console(width, styled)
+    parts = [
+        printed(console, Text(" " * (indent if i else 0) + line.plain.rstrip(), style=style))
+        for i, line in enumerate(lines)
+    ]
+    return "\n".join(parts)
+
+
+def _console(width: int, styled: bool) -> Console:
+    """A console that writes nowhere; never asks the environment, so that the same values give the same text."""
+    return Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=styled,
+        no_color=not styled,
+        color_system="standard" if styled else None,
+        legacy_windows=False,
+        soft_wrap=False,
+        highlight=False,
+        _environ={},
+    )
+
+
+def _laid_out(columns: Sequence[Column]) -> Table:
+    laid_out = Table(box=_NO_LINES, show_edge=False, pad_edge=True, padding=(0, 1), header_style="bold")
+    for column in columns:
+        laid_out.add_column("\n".join(column.heading), justify="left" if column.left else "right")
+    for row in zip(*(column.cells for column in columns), strict=True):
+        laid_out.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    return laid_out

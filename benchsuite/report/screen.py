@@ -1,0 +1,201 @@
+"""What a run looks like in a terminal: who, what, one sentence, the table, what to know, what to type next."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from benchsuite.errors import UsageError
+from benchsuite.report.points import point_columns, quantile
+from benchsuite.report.render import COLOURS, table, words
+from benchsuite.report.units import duration, number, rounded, several
+from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning
+from benchsuite.workload.load import load, workload_digest
+
+FEWEST_TRIALS = 3
+"""With fewer, nothing says how much a repeated trial would differ."""
+
+
+def screen(run: Run, *, store: str, width: int, styled: bool = False, now: datetime | None = None) -> str:
+    """The whole screen after a run; `store` is the path as it may be shown."""
+    manifest = run.manifest
+    parts = [
+        words(target_line(manifest), width=width),
+        words(workload_line(manifest), width=width),
+        "",
+        words(sentence(run), width=width, styled=styled, style="bold"),
+        "",
+    ]
+    if run.summaries:
+        parts += [table(point_columns(run), width=width, styled=styled), ""]
+    told = list(warning_lines(run))
+    parts += [
+        words(f" {line}", width=width, styled=styled, style=COLOURS.get(level, ""), indent=3)
+        for level, line in told
+    ]
+    parts += [""] if told else []
+    parts.append(words(f" {error_line(manifest, now or datetime.now(UTC))}", width=width, indent=1))
+    parts.append(
+        words(f" Run {short_id(manifest.run_id)} kept in {store} · show latest --how", width=width, indent=1)
+    )
+    return "\n".join(parts)
+
+
+def target_line(manifest: Manifest) -> str:
+    """Who was measured, and where."""
+    identity = manifest.identity
+    server = f"{identity.server} {identity.version}".strip()
+    where = f"at {manifest.url} (already running)" if manifest.attached else "started here"
+    parts = [f"{server} {where}", manifest.model or "its model"]
+    if quantization := identity.details.get("quantization"):
+        parts[1] += f", {quantization}"
+    if manifest.gpu:
+        parts.append(f"{manifest.gpu} as stated")
+    return " · ".join(parts)
+
+
+def workload_line(manifest: Manifest) -> str:
+    """What was asked, and how much of it."""
+    workload, points = manifest.workload, len(manifest.points)
+    lengths = (
+        f"about {several([f'{n:,}' for n in workload.prompt_tokens])} in, "
+        f"{several([f'{n:,}' for n in workload.output_tokens])} out"
+    )
+    trials = f"{points} point{'s' * (points != 1)} × {workload.trials} trial{'s' * (workload.trials != 1)}"
+    if workload.requests is not None:
+        length = f"{workload.requests:,} requests each"
+    else:
+        length = f"{workload.seconds:g} s each"
+    name = workload_name(manifest)
+    return f"{name}: {lengths}, {workload.cache} cache · {trials} of {length}"
+
+
+def workload_name(manifest: Manifest) -> str:
+    """`chat@1`, and whether it is the standard one or was changed on the way."""
+    name = f"{manifest.workload.name}@{manifest.workload.version}"
+    try:
+        changed = workload_digest(load(name)) != manifest.workload_digest
+    except UsageError:
+        return name
+    return f"{name} (changed)" if changed else name
+
+
+def short_model(manifest: Manifest) -> str:
+    """The model without the folders or the organisation in front."""
+    return manifest.model.rstrip("/").rsplit("/", 1)[-1] or "the model"
+
+
+def short_id(run_id: str) -> str:
+    """Enough of a run's id to tell it apart by eye."""
+    return run_id if len(run_id) <= 8 else f"{run_id[:4]}…{run_id[-4:]}"
+
+
+def sentence(run: Run) -> str:
+    """The result in one sentence, in tokens/s."""
+    manifest = run.manifest
+    where = f"{manifest.identity.server} {manifest.identity.version}".strip()
+    who = f"{short_model(manifest)} on {where}"
+    answered = [row for row in run.summaries if row.outcomes.get("ok", 0)]
+    asked = sum(row.requests for row in run.summaries)
+    if not answered:
+        return f"{who}: none of {asked:,} requests was answered ({run.verdict})."
+    first = answered[0]
+    text = _first(who, first)
+    if len(run.summaries) > 1:
+        best = max(answered, key=lambda row: _value(row, "output_tokens_per_s"))
+        if best is not first:
+            text += f"; {number(best.rates['output_tokens_per_s'])} tokens/s {_with(best)}"
+        return f"{text} ({run.verdict})."
+    ok = sum(row.outcomes.get("ok", 0) for row in run.summaries)
+    return f"{text}, {ok:,} of {asked:,} requests ok ({run.verdict})."
+
+
+def _first(who: str, row: Summary) -> str:
+    lead = "ttft" if row.point.load == "closed" else "ttft_from_due"
+    ttft = quantile(row, lead, "p50")
+    per_user, total = row.rates.get("tokens_per_s_per_user"), row.rates.get("output_tokens_per_s")
+    text = f"{who}:"
+    if ttft is not None and ttft.value is not None:
+        text += f" first token after {duration(ttft.value)},"
+    if per_user is not None and per_user.value is not None:
+        alone = row.point.concurrency == 1 and row.point.rate is None
+        return f"{text} {number(per_user)} tokens/s for {'one' if alone else 'each'} user" + (
+            "" if alone else f" {_with(row)}"
+        )
+    return f"{text} {number(total)} tokens/s {_with(row)}"
+
+
+def _with(row: Summary) -> str:
+    """The load in running text."""
+    if row.point.load == "closed":
+        return f"with {row.point.concurrency:,} in flight"
+    return row.point.label if row.point.load == "offline" else f"at {row.point.label}"
+
+
+def _value(row: Summary, rate: str) -> float:
+    found = row.rates.get(rate)
+    return found.value or 0.0 if found is not None else 0.0
+
+
+def warning_lines(run: Run) -> Iterable[tuple[str, str]]:
+    """(level, line) of each warning, worst first; the same one at several points is said once."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for warning in run.warnings:
+        found.setdefault(_said(warning), [])
+    for row in run.summaries:
+        for warning in row.warnings:
+            found.setdefault(_said(warning), []).append(point_name(run, row))
+    levels = ("invalid", "suspect", "told")
+    for (level, message, advice), names in sorted(found.items(), key=lambda item: levels.index(item[0][0])):
+        where = f" ({'; '.join(names)})" if names and len(run.summaries) > 1 else ""
+        word = "note" if level == "told" else level
+        yield level, f"{word}{where}: {message}" + (f" → {advice}" if advice else "")
+    if run.manifest.workload.trials < FEWEST_TRIALS:
+        yield "told", "note: too few trials for intervals that hold → --trials 3"
+
+
+def _said(warning: Warning) -> tuple[str, str, str]:
+    return warning.level, warning.message.rstrip("."), warning.advice
+
+
+def point_name(run: Run, row: Summary) -> str:
+    """A point's load, and its lengths where they vary: `8 in flight, 512 in`."""
+    points, point = run.manifest.points, row.point
+    parts = [point.label]
+    if len({other.prompt_tokens for other in points}) > 1:
+        parts.append(f"{point.prompt_tokens:,} in")
+    if len({other.output_tokens for other in points}) > 1:
+        parts.append(f"{point.output_tokens:,} out")
+    return ", ".join(parts)
+
+
+def error_line(manifest: Manifest, now: datetime) -> str:
+    """How far off this machine's own measurements are, from its last selftest."""
+    level = nearest_level(manifest)
+    if level is None or manifest.selftest is None:
+        return "This machine's own error isn't known yet: benchsuite selftest measures it."
+    return (
+        f"This machine's own error at {level.load}: {rounded(level.ttft_error_p50_ms, digits=2)} ms p50, "
+        f"{rounded(level.ttft_error_p99_ms, digits=2)} ms p99 (selftest, {age(manifest.selftest.time, now)})."
+    )
+
+
+def nearest_level(manifest: Manifest) -> SelftestLevel | None:
+    """The selftest's level that stands for this run: the lowest one that is no lighter than its heaviest load."""
+    if manifest.selftest is None or not manifest.selftest.levels:
+        return None
+    streams = max((point.concurrency or 0 for point in manifest.points), default=0)
+    levels = manifest.selftest.levels
+    if not streams:
+        open_levels = [level for level in levels if level.rate is not None]
+        return (open_levels or list(levels))[-1]
+    closed = sorted((level for level in levels if level.streams), key=lambda level: level.streams or 0)
+    return next((level for level in closed if (level.streams or 0) >= streams), (closed or [*levels])[-1])
+
+
+def age(time: str, now: datetime) -> str:
+    """How long ago, in the largest unit that fits."""
+    seconds = (now - datetime.fromisoformat(time)).total_seconds()
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' * (count != 1)} ago"
+    return "just now"

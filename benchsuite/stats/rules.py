@@ -1,0 +1,349 @@
+"""The rules that make a point valid, suspect or invalid: one small function each, facts in, warning out.
+
+Thresholds are those of the metric definitions (metrics version 1): the first makes a point
+suspect, the second invalid.
+"""
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Literal
+
+import msgspec
+
+from benchsuite.types import Point, Warning, Workload
+
+Level = Literal["told", "suspect", "invalid"]
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules look at: one point's measured trials, pooled. None: it couldn't be known.
+
+    `steady_p` is already adjusted for the number of points; `delivered_share` is delivered over
+    asked; `best_hit_ratio` the largest share of a prompt that any request found cached.
+    """
+
+    point: Point
+    workload: Workload
+    exact_output: bool
+    slots: int | None
+    overhead: int
+    interrupted: bool
+    requests: int
+    ok: int
+    stopped: int
+    trials_without_answers: int
+    error_kinds: dict[str, int]
+    ttft_p50_ms: float | None
+    send_lag_p99_ms: float | None
+    coalesced_share: float | None
+    reader_lag_p99_ms: float | None
+    connect_p50_ms: float | None
+    worker_cpu: float | None
+    clock_steps: int
+    delivered_share: float | None
+    in_flight: int
+    short_trials: int
+    prompt_tokens: float | None
+    output_tokens: float | None
+    without_usage: int
+    cached_excess: float | None
+    hit_ratio: float | None
+    best_hit_ratio: float | None
+    steady_p: float | None = None
+
+    @property
+    def errors(self) -> int:
+        """Requests that failed; those that we stopped ourselves didn't."""
+        return self.requests - self.ok - self.stopped
+
+
+_ADVICE_BY_ERROR = MappingProxyType(
+    {
+        "auth": "check the key",
+        "not_found": "check --url and --model",
+        "rate_limited": "lower --concurrency or --rate to what the account may have",
+        "overloaded": "lower --concurrency or --rate",
+        "context_length": "ask for fewer --prompt-tokens, or start the server with more context",
+        "connect": "check that the server is still running and lets so many connections in",
+    }
+)
+
+
+def verdict_warnings(facts: Facts) -> tuple[Warning, ...]:
+    """Every rule's warning, the worst first."""
+    found = [warning for rule in RULES if (warning := rule(facts)) is not None]
+    order = ("invalid", "suspect", "told")
+    return tuple(sorted(found, key=lambda warning: order.index(warning.level)))
+
+
+def no_answers(facts: Facts) -> Warning | None:
+    """A trial without any answered request measures nothing."""
+    if facts.ok and not facts.trials_without_answers:
+        return None
+    which = "no request was answered" if not facts.ok else "a trial had no answered request"
+    return _warning("no_answers", "invalid", which, _about_errors(facts), answered=facts.ok)
+
+
+def few_answers(facts: Facts) -> Warning | None:
+    """Below six answers not even a median can be given."""
+    if not 0 < facts.ok < 6:
+        return None
+    text = f"only {facts.ok} answered requests, the median takes 6"
+    return _warning("few_answers", "told", text, "raise --requests or --duration", answered=facts.ok)
+
+
+def errors(facts: Facts) -> Warning | None:
+    """Any failed request; invalid above 1 % and more than one."""
+    if not facts.errors or not facts.ok:
+        return None
+    share = facts.errors / facts.requests
+    level: Level = "invalid" if share > 0.01 and facts.errors > 1 else "suspect"
+    kinds = ", ".join(f"{count} × {kind}" for kind, count in facts.error_kinds.items() if kind != "stopped")
+    text = f"{facts.errors} of {facts.requests} requests failed ({kinds or 'no reason given'})"
+    return _warning("errors", level, text, _about_errors(facts), errors=facts.errors, share=share)
+
+
+def send_lag(facts: Facts) -> Warning | None:
+    """Requests left late by the client's doing."""
+    lag = facts.send_lag_p99_ms
+    limit = max(5.0, 0.02 * (facts.ttft_p50_ms or 0.0))
+    level = _level(lag, 2.0, limit)
+    if lag is None or level is None:
+        return None
+    text = f"requests left up to {lag:.1f} ms late (p99)"
+    advice = "give the client idle cores or lower the load; where a server closes connections, opening counts"
+    return _warning("send_lag", level, text, advice, p99_ms=lag, invalid_above_ms=limit)
+
+
+def coalesced(facts: Facts) -> Warning | None:
+    """Reads in which our lateness may have merged two arrivals."""
+    level = _level(facts.coalesced_share, 0.01, 0.05)
+    if facts.coalesced_share is None or level is None:
+        return None
+    text = f"{_percent(facts.coalesced_share)} of reads may hide an earlier arrival"
+    advice = "give the client idle cores, or lower the load"
+    return _warning("coalesced", level, text, advice, share=facts.coalesced_share)
+
+
+def reader_lag(facts: Facts) -> Warning | None:
+    """Where stamps are made in user space, being late to read makes them late."""
+    lag = facts.reader_lag_p99_ms
+    limit = max(5.0, 0.05 * (facts.ttft_p50_ms or 0.0))
+    level = _level(lag, 1.0, limit)
+    if lag is None or level is None:
+        return None
+    text = f"arrivals were noticed up to {lag:.1f} ms late (p99), and the kernel stamps none here"
+    advice = "measure from Linux, where the kernel stamps arrivals, or lower the load"
+    return _warning("reader_lag", level, text, advice, p99_ms=lag, invalid_above_ms=limit)
+
+
+def worker_cpu(facts: Facts) -> Warning | None:
+    """A client near a full core is measuring itself."""
+    if _level(facts.worker_cpu, 0.9) is None or facts.worker_cpu is None:
+        return None
+    text = f"a client process used {_percent(facts.worker_cpu)} of a core"
+    return _warning(
+        "worker_cpu", "suspect", text, "spread the load over more workers", share=facts.worker_cpu
+    )
+
+
+def clock_step(facts: Facts) -> Warning | None:
+    """A step of the wall clock breaks the mapping of kernel stamps."""
+    if not facts.clock_steps:
+        return None
+    text = "the clock was set, or the machine slept, during a trial"
+    return _warning("clock_step", "invalid", text, "measure again", steps=facts.clock_steps)
+
+
+def delivered(facts: Facts) -> Warning | None:
+    """The load that was there against the load that was asked for."""
+    if facts.delivered_share is None:
+        return None
+    off = abs(facts.delivered_share - 1)
+    level = _level(off, 0.01, 0.02)
+    if level is None:
+        return None
+    share, point = facts.delivered_share, facts.point
+    if point.rate is None:
+        asked = float(point.concurrency or 1)
+        text = f"{share * asked:.3g} in flight on average, {asked:g} were asked for"
+        advice = "longer answers or fewer --concurrency; short requests leave slots empty between them"
+    else:
+        asked = point.rate
+        text = f"requests went out at {_percent(share)} of the pace of {asked:g} req/s"
+        capped = point.concurrency is not None
+        advice = "lower --rate, or raise --concurrency, its cap" if capped else "lower --rate"
+    return _warning("delivered", level, text, advice, asked=asked, delivered=share * asked)
+
+
+def output_tokens(facts: Facts) -> Warning | None:
+    """Answers of another length than asked for; told only where the backend can't force it."""
+    asked, mean = facts.point.output_tokens, facts.output_tokens
+    if mean is None or facts.without_usage == facts.ok:
+        return None
+    off = abs(mean - asked) / asked
+    level: Level | None = _level(off, 0.02, 0.10)
+    if level is None:
+        return None
+    text = f"answers had {mean:.1f} tokens on average, {asked} were asked for"
+    if facts.exact_output:
+        advice = "check that the server accepts ignore_eos and has enough context"
+    else:
+        level, advice = "told", "this backend takes the length as a limit; compare rates, not E2E"
+    return _warning("output_tokens", level, text, advice, asked=asked, mean=mean)
+
+
+def prompt_tokens(facts: Facts) -> Warning | None:
+    """Prompts of another length than asked for; nothing was asked where texts are to be equal."""
+    asked, mean = facts.point.prompt_tokens, facts.prompt_tokens
+    if mean is None or facts.workload.same == "text":
+        return None
+    off = abs(mean - asked)
+    level = _level(off, max(0.01 * asked, 1.0), max(0.02 * asked, 2.0))
+    if level is None:
+        return None
+    text = f"prompts had {mean:.1f} tokens on average, {asked} were asked for"
+    if facts.overhead >= asked:
+        advice = f"the chat template alone takes {facts.overhead}; ask for more --prompt-tokens"
+    elif mean < asked:
+        advice = "the server may cut prompts: give it more context per slot"
+    else:
+        advice = "the server may add a system prompt: ask for more --prompt-tokens, or take it out"
+    return _warning("prompt_tokens", level, text, advice, asked=asked, mean=mean)
+
+
+def cache_cold(facts: Facts) -> Warning | None:
+    """Cold prompts that were found in the cache beyond the chat template's own prefix."""
+    if facts.workload.cache != "cold" or not facts.cached_excess or not facts.prompt_tokens:
+        return None
+    share = facts.cached_excess / facts.prompt_tokens
+    level: Level = "invalid" if share > 0.02 else "suspect"
+    text = f"{facts.cached_excess:.1f} prompt tokens a request came from a cache that was to be cold"
+    advice = "leave --nonce out, so that each run's prompts are new; or measure a warm cache on purpose"
+    return _warning("cache_cold", level, text, advice, tokens=facts.cached_excess, share=share)
+
+
+def cache_warm(facts: Facts) -> Warning | None:
+    """Warm prompts that weren't found in the cache.
+
+    What can be asked for is what the server's block size lets it reuse: the best request seen, but
+    at least half the prompt.
+    """
+    hit, best = facts.hit_ratio, facts.best_hit_ratio
+    if facts.workload.cache != "warm" or hit is None or best is None:
+        return None
+    asked = max(best, 0.5)
+    level = _level(asked - hit, 0.02, 0.05)
+    if level is None:
+        return None
+    text = f"{_percent(hit)} of prompt tokens came from the cache, {_percent(asked)} could have"
+    advice = "give the server more cache, or switch its prefix cache on"
+    return _warning("cache_warm", level, text, advice, hit_ratio=hit, asked=asked)
+
+
+def over_slots(facts: Facts) -> Warning | None:
+    """More in flight than the server works on at once."""
+    if facts.slots is None or facts.in_flight <= facts.slots:
+        return None
+    waiting = facts.in_flight - facts.slots
+    text = f"{waiting} of {facts.in_flight} wait in the server's queue, which has {facts.slots} slots"
+    advice = "start the server with more slots, or read TTFT as mostly waiting"
+    return _warning(
+        "over_slots", "told", text, advice, in_flight=facts.in_flight, slots=facts.slots, waiting=waiting
+    )
+
+
+def steadiness(facts: Facts) -> Warning | None:
+    """A trend within the trials; an alarm, nothing is trimmed."""
+    if facts.steady_p is None or facts.steady_p >= 0.01:
+        return None
+    text = f"E2E drifts within the trials (Mann-Kendall p = {facts.steady_p:.2g})"
+    advice = "warm up longer; an open loop above the server's capacity never settles: lower --rate"
+    return _warning("steadiness", "suspect", text, advice, p=facts.steady_p)
+
+
+def missing_usage(facts: Facts) -> Warning | None:
+    """Tokens are counted as events where the server doesn't count them."""
+    if not facts.without_usage:
+        return None
+    text = f"{facts.without_usage} of {facts.ok} answers had no usage: each token event counts as one token"
+    return _warning(
+        "missing_usage",
+        "told",
+        text,
+        "switch usage on in the server, if it can",
+        answers=facts.without_usage,
+    )
+
+
+def short_trial(facts: Facts) -> Warning | None:
+    """Throughput with ramp-up and tail in it is too low."""
+    if not facts.short_trials or not facts.ok:
+        return None
+    text = "trials are shorter than two rounds of requests: throughput includes their start and tail"
+    return _warning("short_trial", "told", text, "raise --requests or --duration", trials=facts.short_trials)
+
+
+def round_trip(facts: Facts) -> Warning | None:
+    """TTFT from afar is partly the network's."""
+    rtt, ttft = facts.connect_p50_ms, facts.ttft_p50_ms
+    if rtt is None or not ttft or rtt <= 0.05 * ttft:
+        return None
+    text = f"the network's round trip, {rtt:.1f} ms, is {_percent(rtt / ttft)} of TTFT"
+    return _warning("round_trip", "told", text, "measure from nearer to the server", rtt_ms=rtt)
+
+
+def interrupted(facts: Facts) -> Warning | None:
+    """The run was stopped before its end."""
+    if not facts.interrupted:
+        return None
+    text = "the run was interrupted: only what had been measured by then is here"
+    return _warning("interrupted", "told", text, "measure again for all of it", stopped=facts.stopped)
+
+
+RULES: tuple[Callable[[Facts], Warning | None], ...] = (
+    no_answers,
+    few_answers,
+    errors,
+    clock_step,
+    send_lag,
+    coalesced,
+    reader_lag,
+    worker_cpu,
+    delivered,
+    output_tokens,
+    prompt_tokens,
+    cache_cold,
+    cache_warm,
+    over_slots,
+    steadiness,
+    missing_usage,
+    short_trial,
+    round_trip,
+    interrupted,
+)
+
+
+def _level(
+    value: float | None, suspect: float, invalid: float = float("inf")
+) -> Literal["suspect", "invalid"] | None:
+    """How bad a value is that should be small."""
+    if value is None or value <= suspect:
+        return None
+    return "invalid" if value > invalid else "suspect"
+
+
+def _warning(code: str, level: Level, message: str, advice: str, **facts: float) -> Warning:
+    return Warning(code=code, level=level, message=message, advice=advice, facts=facts)
+
+
+def _about_errors(facts: Facts) -> str:
+    """What to do about the most frequent kind of error."""
+    kinds = {kind: count for kind, count in facts.error_kinds.items() if kind != "stopped"}
+    worst = max(kinds, key=kinds.__getitem__, default="")
+    return _ADVICE_BY_ERROR.get(worst, "look at the server's log")
+
+
+def _percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,264 @@
+"""A point's records, judged: numbers, warnings and verdict in one summary."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from benchsuite.stats import metrics, rates
+from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, trials_of
+from benchsuite.stats.quantiles import quantile
+from benchsuite.stats.rules import Facts, verdict_warnings
+from benchsuite.stats.steady import batch_means, holm, mann_kendall
+from benchsuite.types import OUTCOMES, Lengths, Point, Summary, TrialInfo, Verdict, Workload
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_Trial = tuple[TrialInfo, Columns, rates.Window | None]
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run knows about itself and its server, the same for all its points.
+
+    `template_cached_tokens`: the chat template's own prefix, which any request may find cached.
+    """
+
+    workload: Workload
+    capabilities_exact_output: bool
+    identity_slots: int | None
+    lengths: Lengths | None
+    cached_supported: bool
+    template_cached_tokens: int = 0
+    interrupted: bool = False
+
+
+def summarise(
+    point: Point,
+    table: "pa.Table",
+    trials: Sequence[TrialInfo],
+    *,
+    workload: Workload,
+    capabilities_exact_output: bool,
+    identity_slots: int | None,
+    lengths: Lengths | None,
+    cached_supported: bool,
+    template_cached_tokens: int = 0,
+    interrupted: bool = False,
+) -> Summary:
+    """One point alone; `table` as `RunDir.records(point)` gives it, with a `trial` column.
+
+    Of a run with several points use `summarise_all`, which corrects the test for steadiness for
+    their number.
+    """
+    conditions = Conditions(
+        workload=workload,
+        capabilities_exact_output=capabilities_exact_output,
+        identity_slots=identity_slots,
+        lengths=lengths,
+        cached_supported=cached_supported,
+        template_cached_tokens=template_cached_tokens,
+        interrupted=interrupted,
+    )
+    return summarise_all([(point, table, trials)], conditions)[0]
+
+
+def summarise_all(
+    points: Iterable[tuple[Point, "pa.Table", Sequence[TrialInfo]]], conditions: Conditions
+) -> tuple[Summary, ...]:
+    """All points of a run: each with its table and trials, taken one at a time."""
+    found = [_measure(point, table, trials, conditions) for point, table, trials in points]
+    tested = [facts.steady_p for _, facts in found if facts.steady_p is not None]
+    adjusted = iter(holm(tested))
+    summaries = []
+    for summary, unadjusted in found:
+        facts = unadjusted
+        if facts.steady_p is not None:
+            facts = msgspec.structs.replace(facts, steady_p=next(adjusted))
+        warnings = verdict_warnings(facts)
+        verdict = worst(warning.level for warning in warnings)
+        summaries.append(msgspec.structs.replace(summary, warnings=warnings, verdict=verdict))
+    return tuple(summaries)
+
+
+def worst(levels: Iterable[str]) -> Verdict:
+    """The verdict that follows from warnings' levels, or from points' verdicts."""
+    found = set(levels)
+    return "invalid" if "invalid" in found else "suspect" if "suspect" in found else "valid"
+
+
+def _measure(
+    point: Point, table: "pa.Table", infos: Sequence[TrialInfo], conditions: Conditions
+) -> tuple[Summary, Facts]:
+    """A point's numbers, not yet judged, and the facts to judge them by."""
+    mine = [info for info in infos if info.point == point.index]
+    trials = [
+        (info, columns, rates.window_of(point, info, columns) if len(columns) else None)
+        for info, columns in trials_of(table, mine)
+    ]
+    columns = [each for _, each, _ in trials]
+    found = metrics.point_metrics(point, columns)
+    windowed = [(each, window) for _, each, window in trials if window is not None]
+    workload = conditions.workload
+    summary = Summary(
+        point=point,
+        requests=sum(map(len, columns)),
+        outcomes=_counts(table, "outcome", OUTCOMES),
+        error_kinds=_counts(table, "error_kind"),
+        metrics=found,
+        rates=rates.point_rates(point, workload.slo, workload.cache, windowed, found["tpot"]),
+        means=_means(point, columns) | {"in_flight": _mean_in_flight(windowed)},
+        verdict="valid",
+        warnings=(),
+    )
+    return summary, _facts(summary, trials, conditions)
+
+
+def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -> Facts:
+    """What the rules look at."""
+    point, columns = summary.point, [each for _, each, _ in trials]
+    health = [worker for info, _, _ in trials for worker in info.workers]
+    shares = [
+        share
+        for _, each, window in trials
+        if window and (share := rates.delivered_share(point, each, window)) is not None
+    ]
+    lengths = conditions.lengths
+    hits = [_hits(each) for each in columns] if conditions.cached_supported else []
+    return Facts(
+        point=point,
+        workload=conditions.workload,
+        exact_output=conditions.capabilities_exact_output,
+        slots=conditions.identity_slots,
+        overhead=lengths.overhead if lengths else 0,
+        interrupted=conditions.interrupted,
+        requests=summary.requests,
+        ok=sum(_count(each.ok) for each in columns),
+        stopped=sum(_count(each.stopped & ~each.ok) for each in columns),
+        trials_without_answers=sum(not each.ok.any() for each in columns),
+        error_kinds=summary.error_kinds,
+        ttft_p50_ms=_pooled([metrics.values(metrics.ttft_ms(each), each.ok) for each in columns], 0.5),
+        send_lag_p99_ms=_pooled([rates.client_lag_ms(point, info, each) for info, each, _ in trials], 0.99),
+        coalesced_share=_coalesced_share(columns),
+        reader_lag_p99_ms=_pooled(
+            [metrics.values(metrics.reader_lag_ms(each), each.user_stamps) for each in columns], 0.99
+        ),
+        connect_p50_ms=_pooled([metrics.values(metrics.connect_ms(each)) for each in columns], 0.5),
+        worker_cpu=max((each.cpu_s / each.wall_s for each in health if each.wall_s > 0), default=None),
+        clock_steps=sum(each.clock_steps for each in health),
+        delivered_share=sum(shares) / len(shares) if shares else None,
+        in_flight=max(map(rates.peak_in_flight, columns), default=0),
+        short_trials=sum(window is not None and window.whole for _, _, window in trials),
+        prompt_tokens=summary.means["prompt_tokens"],
+        output_tokens=summary.means["output_tokens"],
+        without_usage=sum(_count(each.ok & (each.output_tokens == ABSENT)) for each in columns),
+        cached_excess=metrics.mean(
+            [
+                np.maximum(each.cached_tokens[_cached_known(each)] - conditions.template_cached_tokens, 0)
+                for each in columns
+                if conditions.cached_supported
+            ]
+        ),
+        hit_ratio=metrics.mean(hits),
+        best_hit_ratio=max((float(each.max()) for each in hits if len(each)), default=None),
+        steady_p=_steady_p(point, trials),
+    )
+
+
+def _steady_p(point: Point, trials: Sequence[_Trial]) -> float | None:
+    """P that E2E has no trend within the trials; None: fewer than 20 requests in each.
+
+    Closed loops fill and drain: only requests that lie in the window count, where all C are in flight.
+    """
+    series = []
+    for _, columns, window in trials:
+        if window is None or window.whole or point.load == "offline":
+            continue
+        closed = point.load == "closed"
+        inside = columns.ok
+        if closed:
+            inside = inside & (columns.sent_ns > window.start_ns) & (columns.end_ns <= window.end_ns)
+        e2e = metrics.e2e_ms(columns) if closed else metrics.e2e_from_due_ms(columns)
+        means = batch_means(metrics.values(e2e, inside))
+        if means is not None:
+            series.append(means)
+    return mann_kendall(*series) if series else None
+
+
+def _means(point: Point, trials: Sequence[Columns]) -> dict[str, float | None]:
+    """Means over answered requests (shares over all), None where nothing is known."""
+
+    def of(name: str) -> float | None:
+        parts: list[Any] = [getattr(each, name)[each.ok] for each in trials]
+        return metrics.mean([part[part != ABSENT] for part in parts])
+
+    def over(function: Any) -> float | None:
+        return metrics.mean([metrics.values(function(each), each.ok) for each in trials])
+
+    events = sum(int(each.events[each.ok].sum()) for each in trials)
+    tokens = sum(int(metrics.streamed_tokens(each)[each.ok & (each.events > 0)].sum()) for each in trials)
+    means = {
+        "ttft_ms": over(metrics.ttft_ms),
+        "tpot_ms": over(metrics.tpot_ms),
+        "itl_ms": _scaled(metrics.mean([each.gaps_of(each.ok).astype(np.int64) for each in trials]), 1e-3),
+        "e2e_ms": over(metrics.e2e_ms),
+        "prompt_tokens": of("prompt_tokens"),
+        "output_tokens": of("output_tokens"),
+        "cached_tokens": of("cached_tokens"),
+        "reasoning_tokens": of("reasoning_tokens"),
+        "tokens_per_event": tokens / events if events else None,
+        "stall_share": metrics.stall_share(trials),
+        "coalesced_share": _coalesced_share(trials),
+    }
+    if point.load != "closed":
+        means["ttft_from_due_ms"] = over(metrics.ttft_from_due_ms)
+        means["e2e_from_due_ms"] = over(metrics.e2e_from_due_ms)
+    return means
+
+
+def _mean_in_flight(windowed: Sequence[tuple[Columns, rates.Window]]) -> float | None:
+    """Mean over trials of the requests in flight within the window."""
+    found = [rates.mean_in_flight(columns, window) for columns, window in windowed]
+    return sum(found) / len(found) if found else None
+
+
+def _coalesced_share(trials: Sequence[Columns]) -> float | None:
+    """Share of reads that may hide an earlier arrival."""
+    reads = sum(int(each.reads[each.ok].sum()) for each in trials)
+    return sum(int(each.coalesced_reads[each.ok].sum()) for each in trials) / reads if reads else None
+
+
+def _cached_known(columns: Columns) -> Any:
+    """Answered requests whose cached tokens the server reported."""
+    return columns.ok & (columns.cached_tokens != ABSENT) & (columns.prompt_tokens > 0)
+
+
+def _hits(columns: Columns) -> Floats:
+    """Share of each prompt that was cached, where it is known."""
+    known = _cached_known(columns)
+    shares: Floats = columns.cached_tokens[known] / columns.prompt_tokens[known]
+    return shares
+
+
+def _pooled(parts: Sequence[Floats], q: float) -> float | None:
+    """A quantile of what there is, however little: rules can't wait for more samples."""
+    pooled = np.concatenate(parts) if parts else np.empty(0)
+    return quantile(pooled, q) if len(pooled) else None
+
+
+def _count(chosen: Bools) -> int:
+    return int(np.count_nonzero(chosen))
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _counts(table: "pa.Table", name: str, order: Sequence[str] = ()) -> dict[str, int]:
+    """How often each word stands in a column of the measured trials; the empty one isn't counted."""
+    trials, column = table.column("trial").to_numpy(), table.column(name).to_numpy()
+    found = Counter(word for word in column[trials > 0].tolist() if word)
+    known = {word: found.pop(word) for word in order if word in found}
+    return known | dict(found.most_common())

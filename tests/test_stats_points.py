@@ -1,0 +1,390 @@
+"""From records to a summary: each metric and rate on timings small enough to be counted by hand."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchsuite.stats import Conditions, summarise, summarise_all
+from benchsuite.store.records import table_of
+from benchsuite.types import Lengths, Point, Record, Slo, TrialInfo, WorkerHealth, Workload
+
+MS = 1_000_000
+START = 10**15
+
+
+def request(sent, *, due=None, first=50, gaps=(10, 10, 10, 10), tail=10, **changes):
+    """One answered request; instants in ms since START, by default E2E 100 ms of five tokens."""
+    due = sent if due is None else due
+    first_ns = START + round((sent + first) * MS)
+    last_ns = first_ns + round(sum(gaps) * MS)
+    known = dict(
+        request_id="r",
+        index=0,
+        phase="measure",
+        outcome="ok",
+        error_kind="",
+        http_status=200,
+        due_ns=START + round(due * MS),
+        sent_ns=START + round(sent * MS),
+        sent_all_ns=None,
+        first_byte_ns=first_ns,
+        first_token_ns=first_ns,
+        first_output_ns=first_ns,
+        last_token_ns=last_ns,
+        end_ns=last_ns + tail * MS,
+        gaps_us=[round(gap * 1000) for gap in gaps],
+        prompt_tokens=100,
+        output_tokens=len(gaps) + 1,
+        cached_tokens=0,
+        reasoning_tokens=None,
+        streamed_reasoning=False,
+        finish_reason="length",
+        reads=len(gaps) + 1,
+        coalesced_reads=0,
+        reader_lag_us=0,
+        user_stamps=False,
+        reconnects=0,
+        connect_us=None,
+        tls_us=None,
+        server_timings=None,
+    )
+    return Record(**known | changes)
+
+
+def failed(sent, end, **changes):
+    known = dict(
+        outcome="http_error",
+        error_kind="overloaded",
+        first_token_ns=None,
+        first_output_ns=None,
+        last_token_ns=None,
+        end_ns=START + end * MS,
+        gaps_us=[],
+        reads=0,
+        prompt_tokens=None,
+        output_tokens=None,
+        cached_tokens=None,
+    )
+    return request(sent, **known | changes)
+
+
+def trial_info(trial=1, last_send=0, point=0, **worker):
+    health = dict(sent=1, cpu_s=0.1, wall_s=1.0, clock_steps=0, reuse=True, kernel_stamps=True, stopped=False)
+    return TrialInfo(
+        point=point,
+        trial=trial,
+        start_ns=START,
+        last_send_ns=START + last_send * MS,
+        end_ns=0,
+        plan_digest="",
+        workers=(WorkerHealth(**health | worker),),
+    )
+
+
+def table(*trials):
+    tables = [
+        table_of(records).append_column("trial", pa.array([number] * len(records), pa.int32()))
+        for number, records in enumerate(trials, 1)
+    ]
+    return pa.concat_tables(tables)
+
+
+CLOSED = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=1)
+OPEN = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=None, rate=10.0)
+OFFLINE = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=None, rate=math.inf)
+WORKLOAD = Workload(name="w", version=1, description="", prompt_tokens=(100,), output_tokens=(5,))
+KNOWN = dict(
+    capabilities_exact_output=True,
+    identity_slots=None,
+    lengths=None,
+    cached_supported=True,
+    workload=WORKLOAD,
+)
+
+
+def summary(*trials, point=CLOSED, infos=(), slo=None, cache="cold", same="tokens", **known):
+    workload = Workload(
+        name="w",
+        version=1,
+        description="",
+        prompt_tokens=(100,),
+        output_tokens=(5,),
+        slo=slo or Slo(),
+        cache=cache,
+        same=same,
+    )
+    return summarise(point, table(*trials), infos, **KNOWN | {"workload": workload} | known)
+
+
+def in_turn(n=20, step=100, **changes):
+    """A closed loop of one: each request is sent when the one before has ended."""
+    return [request(i * step, **changes) for i in range(n)]
+
+
+def codes(found):
+    return {warning.code: warning.level for warning in found.warnings}
+
+
+# ---------------------------------------------------------------- latencies
+
+
+def test_a_clean_closed_loop():
+    found = summary(in_turn(), infos=[trial_info(last_send=1900)])
+    medians = {name: metric.quantiles["p50"].value for name, metric in found.metrics.items()}
+    assert medians == pytest.approx(
+        {"ttft": 50, "tpot": 10, "itl": 10, "e2e": 100, "send_lag": 0, "reader_lag": 0}
+    )
+    assert (found.requests, found.outcomes, found.verdict, found.warnings) == (20, {"ok": 20}, "valid", ())
+    assert found.metrics["itl"].n == 80 and found.metrics["itl"].quantiles["p50"].n == 20
+    assert found.metrics["ttft"].quantiles["p99"].needs == 368
+    assert found.means["output_tokens"] == 5 and found.means["reasoning_tokens"] is None
+
+
+def test_open_loop_leads_with_from_due():
+    found = summary([request(i * 100 + 1, due=i * 100) for i in range(20)], point=OPEN)
+    assert found.metrics["ttft"].quantiles["mean"].value == pytest.approx(50)
+    assert found.metrics["ttft_from_due"].quantiles["mean"].value == pytest.approx(51)
+    assert found.metrics["e2e_from_due"].quantiles["mean"].value == pytest.approx(101)
+    assert found.metrics["send_lag"].quantiles["mean"].value == pytest.approx(1)
+    assert "ttft_from_due" not in summary(in_turn()).metrics
+
+
+@pytest.mark.parametrize(
+    ("changes", "tpot"),
+    [
+        ({}, 10.0),
+        # Ten tokens in five events: two a event, so eight after the first.
+        ({"output_tokens": 10}, 5.0),
+        # Twenty hidden reasoning tokens never came as events.
+        ({"output_tokens": 25, "reasoning_tokens": 20}, 10.0),
+        ({"output_tokens": 25, "reasoning_tokens": 20, "streamed_reasoning": True}, 2.0),
+        # No usage: an event is a token.
+        ({"output_tokens": None}, 10.0),
+        ({"gaps": ()}, None),
+        # Everything in one read.
+        ({"gaps": (0, 0, 0)}, None),
+        ({"output_tokens": 0}, None),
+    ],
+)
+def test_tpot(changes, tpot):
+    assert summary(in_turn(**changes)).means["tpot_ms"] == (None if tpot is None else pytest.approx(tpot))
+
+
+def test_ttfo_where_reasoning_was_seen():
+    thinking = in_turn(streamed_reasoning=True, first_output_ns=None)
+    thinking[:2] = [
+        request(sent, streamed_reasoning=True, first_output_ns=START + (sent + 70) * MS) for sent in (0, 100)
+    ]
+    ttfo = summary(thinking).metrics["ttfo"]
+    assert (ttfo.n, ttfo.quantiles["mean"].value) == (2, pytest.approx(70))
+    assert "ttfo" not in summary(in_turn()).metrics
+
+
+def test_failed_requests_have_no_latency():
+    found = summary([*in_turn(20), failed(2000, 9000, first_token_ns=START + 8000 * MS)])
+    assert found.metrics["ttft"].n == found.metrics["e2e"].n == 20
+    assert found.metrics["send_lag"].n == 21
+    assert (found.outcomes, found.error_kinds) == ({"ok": 20, "http_error": 1}, {"overloaded": 1})
+
+
+def test_stalls():
+    # 110 ms after a median of 10 is a stall; 110 after a median of 50 isn't; 90 ms never is.
+    requests = [
+        request(0, gaps=(10, 10, 110, 10)),
+        request(1000, gaps=(50, 110, 50, 50)),
+        request(2000, gaps=(1, 1, 1, 90)),
+        failed(3000, 4000, gaps_us=[1, 500_000]),
+    ]
+    assert summary(requests).means["stall_share"] == pytest.approx(1 / 12)
+
+
+def test_warm_up_and_other_trials_stay_apart():
+    warm = table(in_turn(first=500)).set_column(31, "trial", pa.array([0] * 20, pa.int32()))
+    both = pa.concat_tables([table(in_turn()), warm])
+    found = summarise(CLOSED, both, [trial_info()], **KNOWN)
+    assert found.requests == found.outcomes["ok"] == 20
+    assert found.means["ttft_ms"] == pytest.approx(50)
+
+
+# ---------------------------------------------------------------- rates
+
+
+def test_closed_loop_rates_are_those_between_first_full_and_last_send():
+    # One slot: from the first send to the twentieth 1.9 s, 19 answers of 5 tokens. The last request
+    # and a slow tail don't count.
+    requests = [*in_turn(19), request(1900, tail=5000)]
+    found = summary(requests, infos=[trial_info(last_send=1900)])
+    assert found.rates["requests_per_s"].value == pytest.approx(10)
+    assert found.rates["output_tokens_per_s"].value == pytest.approx(50)
+    assert found.rates["tokens_per_s_per_user"].value == pytest.approx(100)
+    assert found.means["in_flight"] == pytest.approx(1)
+
+
+def test_tokens_count_where_they_arrive():
+    # Two slots, the second filled at 50 ms: the window is (50, 550]. The first request's first
+    # token arrives at 50 and is out; 550 lies before the last two requests' first tokens but for one.
+    requests = [request(sent) for sent in (0, 50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 550)]
+    point = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=2)
+    found = summary(requests, point=point, infos=[trial_info(last_send=550)])
+    # Sent 0: 4 of 5; sent 50 … 450: all; sent 500: its first; 550: none. 50 tokens in 0.5 s.
+    assert found.rates["output_tokens_per_s"].value == pytest.approx((4 + 9 * 5 + 1) / 0.5)
+    # Usage is spread over events.
+    twice = [request(sent, output_tokens=10) for sent in range(0, 551, 50)]
+    assert summary(twice, point=point).rates["output_tokens_per_s"].value == pytest.approx(200)
+
+
+def test_an_answer_without_events_arrives_at_its_end():
+    plain = dict(first_token_ns=None, last_token_ns=None, first_output_ns=None, gaps_us=[])
+    found = summary([request(i * 100, **plain) for i in range(20)])
+    assert found.rates["output_tokens_per_s"].value == pytest.approx(50)
+    assert found.metrics["ttft"].n == 0 and found.rates["tokens_per_s_per_user"].value is None
+
+
+def test_open_loop_rates_are_those_of_the_schedules_span():
+    # Due 0 … 1900 ms: ends at 100 … 1900 lie inside, the one at 2000 doesn't.
+    found = summary([request(i * 100) for i in range(20)], point=OPEN)
+    assert found.rates["requests_per_s"].value == pytest.approx(19 / 1.9)
+
+
+def test_offline_rates_run_to_the_last_end():
+    found = summary([request(0, due=0, tail=10 * (i + 1)) for i in range(20)], point=OFFLINE)
+    assert found.rates["requests_per_s"].value == pytest.approx(20 / 0.29)
+    assert codes(found) == {}
+
+
+def test_a_short_trial_is_taken_whole_and_says_so():
+    point = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=8)
+    found = summary([request(0) for _ in range(8)], point=point)
+    assert found.rates["requests_per_s"].value == pytest.approx(80)
+    assert codes(found) == {"short_trial": "told"}
+
+
+def test_goodput_counts_what_met_every_limit_and_failures_as_misses():
+    requests = [
+        *[request(i * 100) for i in range(10)],
+        *[request(i * 100, first=45, gaps=(30, 5, 5, 5)) for i in range(10, 14)],
+        *[request(i * 100, first=5) for i in range(14, 19)],
+        failed(1850, 1900),
+        request(1900),
+    ]
+    slo = Slo(ttft_ms=50, tpot_ms=10)
+    assert summary(requests, slo=slo).rates["goodput_per_s"].value == pytest.approx(15 / 1.9)
+    assert summary(requests, slo=Slo(ttft_ms=10)).rates["goodput_per_s"].value == pytest.approx(5 / 1.9)
+    assert "goodput_per_s" not in summary(requests).rates
+    # Open loops are judged from due.
+    late = [request(i * 100 + 1, due=i * 100) for i in range(20)]
+    assert summary(late, point=OPEN, slo=slo).rates["goodput_per_s"].value == 0
+
+
+def test_prefill_leaves_out_cached_tokens_and_the_servers_queue():
+    queue = '{"queue_time_ms": 10.0, "other": 1}'
+    found = summary(in_turn(cached_tokens=20, server_timings=queue)).rates["prefill_tokens_per_s"]
+    assert (found.value, found.basis) == (pytest.approx(80 / 0.040), "estimate, this trial only")
+    unknown = in_turn(cached_tokens=None)
+    assert summary(unknown).rates["prefill_tokens_per_s"].value == pytest.approx(100 / 0.050)
+    assert "prefill_tokens_per_s" not in summary(unknown, cache="warm").rates
+
+
+def test_the_trial_is_the_unit_of_rates():
+    found = summary(in_turn(), in_turn(step=125), in_turn(step=200)).rates["requests_per_s"]
+    # 10, 8 and 5 a second: s = 2.517, times 4.303 / sqrt(3).
+    assert (found.value, found.basis) == (pytest.approx(23 / 3), "3 trials")
+    assert found.high - found.value == pytest.approx(6.25, abs=0.01)
+
+
+# ---------------------------------------------------------------- facts that verdicts rest on
+
+
+def test_the_facts_reach_the_rules():
+    def level(code, *trials, **known):
+        return codes(summary(*trials, **known)).get(code)
+
+    late = [request(i * 100 + 3, due=i * 100) for i in range(20)]
+    assert level("send_lag", late) == "suspect"
+    assert level("errors", [*in_turn(), failed(2000, 2100)]) == "suspect"
+    assert level("coalesced", in_turn(coalesced_reads=1)) == "invalid"
+    assert level("reader_lag", in_turn(reader_lag_us=3000)) is None
+    assert level("reader_lag", in_turn(reader_lag_us=3000, user_stamps=True)) == "suspect"
+    assert level("worker_cpu", in_turn(), infos=[trial_info(cpu_s=0.95)]) == "suspect"
+    assert level("clock_step", in_turn(), infos=[trial_info(clock_steps=1)]) == "invalid"
+    assert level("output_tokens", in_turn(output_tokens=6)) == "invalid"
+    assert level("prompt_tokens", in_turn(prompt_tokens=103)) == "invalid"
+    assert level("prompt_tokens", in_turn(prompt_tokens=103), same="text") is None
+    assert level("cache_cold", in_turn(cached_tokens=16)) == "invalid"
+    assert level("cache_cold", in_turn(cached_tokens=16), template_cached_tokens=16) is None
+    assert level("cache_cold", in_turn(cached_tokens=16), cached_supported=False) is None
+    assert level("cache_warm", [*in_turn(19, cached_tokens=0), request(1900, cached_tokens=96)], cache="warm")
+    assert level("cache_warm", in_turn(cached_tokens=82), cache="warm") is None
+    assert level("over_slots", [request(i) for i in range(20)], identity_slots=19, point=OPEN) == "told"
+    assert level("missing_usage", in_turn(output_tokens=None)) == "told"
+    assert level("round_trip", in_turn(connect_us=4000)) == "told"
+    assert level("interrupted", in_turn(), interrupted=True) == "told"
+    assert level("no_answers", [failed(0, 1)]) == "invalid"
+    assert level("no_answers", in_turn(), [failed(0, 1)]) == "invalid"
+    assert level("few_answers", in_turn(5)) == "told"
+    fits = Lengths(words=("a",), overhead=100, source="usage")
+    (cut,) = (
+        w for w in summary(in_turn(prompt_tokens=110), lengths=fits).warnings if w.code == "prompt_tokens"
+    )
+    assert "template alone takes 100" in cut.advice
+
+
+def test_delivered_concurrency():
+    # Each slot stays empty for 3 ms of 103.
+    assert codes(summary(in_turn(step=103)))["delivered"] == "invalid"
+    assert codes(summary(in_turn(step=101.5)))["delivered"] == "suspect"
+    assert "delivered" not in codes(summary(in_turn(step=100.5)))
+    # An answer that takes long at the very end, with the other slot empty, isn't the load's fault.
+    point = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=2)
+    pairs = [request(sent) for i in range(10) for sent in (i * 100, i * 100)]
+    assert codes(summary([*pairs, request(1000), request(1000, tail=9000)], point=point)) == {}
+
+
+def test_delivered_rate_is_measured_against_the_arrivals_drawn():
+    rng = np.random.default_rng(3)
+    due = np.cumsum(rng.exponential(100, 40)).tolist()
+    assert abs(40 / due[-1] * 100 - 1) > 0.05, "the draw itself is off its rate"
+    punctual = summary([request(at, due=at, first=5, gaps=(1,) * 4, tail=1) for at in due], point=OPEN)
+    assert codes(punctual) == {}
+    slower = [request(at * 1.05, due=at, first=5, gaps=(1,) * 4, tail=1) for at in due]
+    assert codes(summary(slower, point=OPEN))["delivered"] == "invalid"
+
+
+def test_a_cap_in_flight_makes_requests_late_without_the_clients_doing():
+    # Ten a second, each taking 200 ms, one at a time: request i leaves at 200 i, right when its slot is free.
+    held = [request(i * 200, due=i * 100, tail=110) for i in range(20)]
+    capped = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=1, rate=10.0)
+    found = codes(summary(held, point=capped))
+    assert "send_lag" not in found and found["delivered"] == "invalid"
+    assert codes(summary(held, point=OPEN))["send_lag"] == "invalid"
+    slow_client = [request(i * 206, due=i * 100, tail=110) for i in range(20)]
+    assert codes(summary(slow_client, point=capped))["send_lag"] == "invalid"
+
+
+def test_stopped_requests_are_no_errors():
+    found = summary(
+        [*in_turn(), failed(2000, 2050, outcome="cut_off", error_kind="stopped")], interrupted=True
+    )
+    assert codes(found) == {"interrupted": "told"} and found.verdict == "valid"
+
+
+def test_a_drift_is_found_once_and_corrected_for_the_number_of_points():
+    rng = np.random.default_rng(5)
+
+    def point_with(slope, index):
+        wait = 50 + slope * np.arange(200) / 200 + rng.normal(0, 5, 200)
+        records = [request(i * 100, first=float(wait[i])) for i in range(200)]
+        point = Point(index=index, prompt_tokens=100, output_tokens=5, concurrency=None, rate=10.0)
+        return point, table(records), [trial_info(point=index)]
+
+    conditions = Conditions(**KNOWN)
+    drifting, *others = summarise_all(
+        [point_with(20, 0), *(point_with(0, i) for i in range(1, 4))], conditions
+    )
+    assert codes(drifting) == {"steadiness": "suspect"} and drifting.verdict == "suspect"
+    assert [codes(other) for other in others] == [{}] * 3
+    alone = summarise(*point_with(20, 0), **KNOWN)
+    p_alone, p_of_four = (found.warnings[0].facts["p"] for found in (alone, drifting))
+    assert p_of_four > 2 * p_alone

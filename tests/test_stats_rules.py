@@ -1,0 +1,142 @@
+"""The verdict table: for each rule what is still valid, what is suspect and what is invalid."""
+
+import msgspec
+import pytest
+
+from benchsuite.stats.rules import RULES, Facts, verdict_warnings
+from benchsuite.stats.verdict import worst
+from benchsuite.types import Point, Workload
+
+SOUND = Facts(
+    point=Point(index=0, prompt_tokens=512, output_tokens=128, concurrency=8),
+    workload=Workload(name="w", version=1, description="", prompt_tokens=(512,), output_tokens=(128,)),
+    exact_output=True,
+    slots=8,
+    overhead=10,
+    interrupted=False,
+    requests=1000,
+    ok=1000,
+    stopped=0,
+    trials_without_answers=0,
+    error_kinds={},
+    ttft_p50_ms=100.0,
+    send_lag_p99_ms=0.1,
+    coalesced_share=0.0,
+    reader_lag_p99_ms=None,
+    connect_p50_ms=0.1,
+    worker_cpu=0.2,
+    clock_steps=0,
+    delivered_share=1.0,
+    in_flight=8,
+    short_trials=0,
+    prompt_tokens=512.0,
+    output_tokens=128.0,
+    without_usage=0,
+    cached_excess=0.0,
+    hit_ratio=0.0,
+    best_hit_ratio=0.0,
+    steady_p=0.5,
+)
+WARM = msgspec.structs.replace(SOUND.workload, cache="warm")
+
+
+def levels(**changes):
+    found = verdict_warnings(msgspec.structs.replace(SOUND, **changes))
+    assert all(warning.message and warning.advice for warning in found)
+    return {warning.code: warning.level for warning in found}
+
+
+def test_a_sound_point_has_no_warnings():
+    assert levels() == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "valid", "suspect", "invalid"),
+    [
+        ("send_lag", {"send_lag_p99_ms": 2.0}, {"send_lag_p99_ms": 5.0}, {"send_lag_p99_ms": 5.1}),
+        # 2 % of a TTFT of 1 s is 20 ms.
+        (
+            "send_lag",
+            {"send_lag_p99_ms": 2.0, "ttft_p50_ms": 1e3},
+            {"send_lag_p99_ms": 20.0, "ttft_p50_ms": 1e3},
+            {"send_lag_p99_ms": 20.1, "ttft_p50_ms": 1e3},
+        ),
+        ("coalesced", {"coalesced_share": 0.01}, {"coalesced_share": 0.05}, {"coalesced_share": 0.051}),
+        ("reader_lag", {"reader_lag_p99_ms": 1.0}, {"reader_lag_p99_ms": 5.0}, {"reader_lag_p99_ms": 5.1}),
+        ("worker_cpu", {"worker_cpu": 0.9}, {"worker_cpu": 0.99}, None),
+        ("delivered", {"delivered_share": 0.991}, {"delivered_share": 0.981}, {"delivered_share": 0.979}),
+        ("delivered", {"delivered_share": 1.009}, {"delivered_share": 1.019}, {"delivered_share": 1.021}),
+        ("errors", {"ok": 999, "stopped": 1}, {"ok": 990}, {"ok": 989}),
+        # One error is never invalid, two of ten are.
+        ("errors", {"requests": 10, "ok": 10}, {"requests": 10, "ok": 9}, {"requests": 10, "ok": 8}),
+        ("output_tokens", {"output_tokens": 130.5}, {"output_tokens": 115.3}, {"output_tokens": 115.0}),
+        ("prompt_tokens", {"prompt_tokens": 517.1}, {"prompt_tokens": 522.2}, {"prompt_tokens": 522.3}),
+        ("cache_cold", {"cached_excess": 0.0}, {"cached_excess": 10.2}, {"cached_excess": 10.3}),
+        (
+            "cache_warm",
+            {"workload": WARM, "hit_ratio": 0.971, "best_hit_ratio": 0.99},
+            {"workload": WARM, "hit_ratio": 0.941, "best_hit_ratio": 0.99},
+            {"workload": WARM, "hit_ratio": 0.93, "best_hit_ratio": 0.99},
+        ),
+        # Nothing is ever found: half the prompt at least could have been.
+        (
+            "cache_warm",
+            {"workload": WARM, "hit_ratio": None, "best_hit_ratio": None},
+            {"workload": WARM, "hit_ratio": 0.46, "best_hit_ratio": 0.46},
+            {"workload": WARM, "hit_ratio": 0.0, "best_hit_ratio": 0.0},
+        ),
+        ("steadiness", {"steady_p": 0.01}, {"steady_p": 0.0099}, None),
+        ("clock_step", {"clock_steps": 0}, None, {"clock_steps": 1}),
+        ("no_answers", {"ok": 1}, None, {"ok": 0}),
+        ("no_answers", {}, None, {"trials_without_answers": 1}),
+    ],
+)
+def test_thresholds(code, valid, suspect, invalid):
+    assert code not in levels(**valid)
+    assert suspect is None or levels(**suspect)[code] == "suspect"
+    assert invalid is None or levels(**invalid)[code] == "invalid"
+
+
+def test_small_prompts_are_allowed_a_token_or_two():
+    short = msgspec.structs.replace(SOUND.point, prompt_tokens=20)
+    assert [levels(point=short, prompt_tokens=mean).get("prompt_tokens") for mean in (21.0, 22.0, 22.1)] == [
+        None,
+        "suspect",
+        "invalid",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("output_tokens", {"output_tokens": 64.0, "exact_output": False}),
+        ("over_slots", {"in_flight": 9}),
+        ("missing_usage", {"without_usage": 1}),
+        ("short_trial", {"short_trials": 1}),
+        ("round_trip", {"connect_p50_ms": 5.1}),
+        ("interrupted", {"interrupted": True}),
+        ("few_answers", {"requests": 5, "ok": 5}),
+    ],
+)
+def test_what_is_only_told(code, changes):
+    assert levels(**changes) == {code: "told"}
+
+
+def test_messages_carry_their_facts():
+    (waiting,) = verdict_warnings(msgspec.structs.replace(SOUND, slots=1))
+    assert waiting.message.startswith("7 of 8 wait")
+    kinds = {"rate_limited": 3, "stopped": 9}
+    (errors,) = verdict_warnings(msgspec.structs.replace(SOUND, ok=988, stopped=9, error_kinds=kinds))
+    assert errors.message == "3 of 1000 requests failed (3 × rate_limited)"
+    assert "--rate" in errors.advice and errors.facts["errors"] == 3
+
+
+def test_the_worst_comes_first_and_decides():
+    found = verdict_warnings(msgspec.structs.replace(SOUND, slots=1, worker_cpu=1.0, clock_steps=1))
+    assert [warning.level for warning in found] == ["invalid", "suspect", "told"]
+    assert worst(warning.level for warning in found) == "invalid"
+    assert (worst(["told", "suspect"]), worst(["told"]), worst([])) == ("suspect", "valid", "valid")
+
+
+def test_every_rule_is_in_the_table():
+    assert len(set(RULES)) == len(RULES) == 19

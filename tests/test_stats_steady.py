@@ -1,0 +1,48 @@
+"""Trend test and correction for many tests, against published tables."""
+
+import numpy as np
+import pytest
+
+from benchsuite.stats.steady import batch_means, holm, mann_kendall
+
+
+@pytest.mark.parametrize(
+    ("ranks", "one_sided"),
+    # M. G. Kendall, Rank Correlation Methods, appendix table 1, n = 10: P(S >= 23, 27, 31).
+    # S is 45 - 2 * inversions.
+    [
+        ([3, 2, 5, 4, 6, 7, 8, 9, 10, 1], 0.023),
+        ([2, 3, 4, 5, 6, 7, 8, 9, 10, 1], 0.0083),
+        ([2, 3, 4, 5, 6, 7, 8, 1, 9, 10], 0.0023),
+    ],
+)
+def test_mann_kendall_against_kendalls_exact_table(ranks, one_sided):
+    x = np.array(ranks, dtype=float)
+    assert mann_kendall(x) / 2 == pytest.approx(one_sided, abs=0.002)
+    assert mann_kendall(-x) == mann_kendall(x)
+
+
+def test_mann_kendall_by_hand_with_ties():
+    # S = 40, five pairs: Var = (10 * 9 * 25 - 5 * 18) / 18 = 120, z = 39 / sqrt(120) = 3.5602.
+    x = np.repeat([1.0, 2, 3, 4, 5], 2)
+    assert mann_kendall(x) == pytest.approx(3.706e-4, rel=1e-3)
+
+
+def test_several_series_are_each_compared_with_themselves():
+    rising = np.arange(10.0)
+    # S = 90, Var = 250: z = 89 / 15.811; the step down between the series is no trend.
+    assert mann_kendall(rising, rising - 100) == pytest.approx(1.8e-8, rel=0.05)
+    assert mann_kendall(rising, -rising) == 1.0
+    assert mann_kendall(np.ones(10)) == 1.0
+
+
+def test_batches():
+    assert batch_means(np.arange(20.0)).tolist() == [0.5 + 2 * i for i in range(10)]
+    assert batch_means(np.arange(19.0)) is None
+
+
+def test_holm():
+    # R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
