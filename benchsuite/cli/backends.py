@@ -27,11 +27,16 @@ def backends(name: str | None) -> None:
     for known in driver.backends():
         found = driver.load(known)
         can = dict(capability_rows(found.capabilities))
-        rows.append(
-            [known, found.title, found.default_url or "–", *("yes" if yes else "no" for yes in can.values())]
-        )
-    headings = ("backend", "what", "default URL", "starts", "exact output", "cache off", "cached tokens")
-    headings += ("timings", "completions")
+        rows.append([known, found.title, *("yes" if yes else "no" for yes in can.values())])
+    can_do = (
+        "can\nstart it",
+        "exact\noutput",
+        "cache\noff",
+        "cached\ntokens",
+        "server\ntimings",
+        "plain\ncompletions",
+    )
+    headings = ("backend", "what", *can_do)
     click.echo(listing(headings, rows, width=output.width(), styled=output.styled()))
     click.echo("`benchsuite backends NAME` explains one; `benchsuite run --backend NAME` measures it.")
 

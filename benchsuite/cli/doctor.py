@@ -69,8 +69,6 @@ def _python() -> Finding:
     import platform
 
     name = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.platform == "win32":
-        return Finding("problem", "Python", name, "run benchsuite inside WSL2")
     return Finding("ok", "Python", name)
 
 
@@ -196,12 +194,12 @@ def _selftest(store: "Store") -> Finding:
     from datetime import UTC, datetime
 
     from benchsuite.report.screen import age
-    from benchsuite.report.units import rounded
+    from benchsuite.report.units import error_ms
     from benchsuite.telemetry.machine import fingerprint
 
     found = store.latest_selftest(fingerprint(store.path).id) if store.path.is_dir() else None
     if found is None or not found.levels:
         return Finding("note", "selftest", "this machine's own error isn't known", "benchsuite selftest")
     worst = max(found.levels, key=lambda level: level.ttft_error_p99_ms)
-    error = f"TTFT error up to {rounded(worst.ttft_error_p99_ms, digits=2)} ms p99 at {worst.load}"
+    error = f"TTFT error up to {error_ms(worst.ttft_error_p99_ms)} ms p99 at {worst.load}"
     return Finding("ok", "selftest", f"{error}, {age(found.time, datetime.now(UTC))}")

@@ -23,6 +23,26 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         raise click.BadParameter(f"{text!r} should be whole numbers, such as 8 or 1,8,64") from None
 
 
+def one_or_more(text: str) -> int:
+    """A whole number from 1; as a range type of click it would clutter every help line."""
+    return _whole(text, 1)
+
+
+def zero_or_more(text: str) -> int:
+    """A whole number from 0."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise click.BadParameter(f"{text!r} should be a whole number, {least} or more")
+    return number
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """`0.5,4,inf` → (0.5, 4.0, inf)."""
     try:

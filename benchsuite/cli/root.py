@@ -1,5 +1,6 @@
 """The top of the command line: which commands there are, and its help screen. Loads no command."""
 
+import sys
 from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType
@@ -73,6 +74,8 @@ class Root(click.Group):
         """Import the module of one command."""
         if cmd_name not in COMMANDS:
             return None
+        if sys.platform == "win32":
+            raise click.UsageError("on Windows benchsuite runs inside WSL2; start it there")
         module, _, attribute = COMMANDS[cmd_name].place.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
@@ -82,8 +85,9 @@ class Root(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, but an unknown name gets the nearest known one."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            nearest = get_close_matches(args[0], COMMANDS, n=1, cutoff=0)[0]
-            ctx.fail(f"no command called {args[0]!r}; did you mean {nearest}?")
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}"
+            ctx.fail(f"no command called {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -94,15 +98,13 @@ class Root(click.Group):
         """Examples, then the commands in sections."""
         formatter.write_paragraph()
         with formatter.indentation():
-            formatter.write_dl(EXAMPLES)
+            formatter.write_dl(EXAMPLES, col_max=44)
         for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):
             rows = [(name, entry.help) for name, entry in COMMANDS.items() if entry.section == section]
             with formatter.section(section):
                 formatter.write_dl(rows, col_spacing=3)
         formatter.write_paragraph()
-        formatter.write_text(
-            "`benchsuite COMMAND --help` explains a command."
-        )
+        formatter.write_text("`benchsuite COMMAND --help` explains a command.")
 
 
 @click.command(

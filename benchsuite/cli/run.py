@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from benchsuite.cli.run_options import GroupedCommand, options_of, run_options, typed
+from benchsuite.cli.run_options import TYPED, GroupedCommand, options_of, run_options, typed
 
 if TYPE_CHECKING:
     from benchsuite.engine.trial import Interrupt
@@ -38,7 +38,7 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     from benchsuite.cli import output
     from benchsuite.store.runs import Store, default_store
 
-    words = [word for word in sys.argv[1:] if word] if not ctx.obj else ctx.obj["words"]
+    words = ctx.meta[TYPED]
     options = options_of(given, typed("run", words))
     store = Store(default_store(given["store_path"]))
     if given["dry_run"]:

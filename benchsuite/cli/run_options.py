@@ -9,7 +9,16 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from benchsuite.cli.kinds import header, numbers, pair, seconds, store_option, whole_numbers
+from benchsuite.cli.kinds import (
+    header,
+    numbers,
+    one_or_more,
+    pair,
+    seconds,
+    store_option,
+    whole_numbers,
+    zero_or_more,
+)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -26,9 +35,11 @@ ALIASES: Final = MappingProxyType(
 )
 """What neighbours call our options: understood, not advertised."""
 
+TYPED: Final = "benchsuite.typed"
+"""Where a command's words are kept, as they were typed."""
+
 _SECRET: Final = frozenset({"--header", "--proxy", "--url"})
 
-_POSITIVE = click.IntRange(min=1)
 
 _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
     (
@@ -40,12 +51,12 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option("--gpu", help="GPU the server runs on; stored as stated, selects nothing."),
             click.option("--workload", help="A standard workload or a .toml file. [default: quick]"),
             click.option("--concurrency", type=whole_numbers, metavar="N,N…", help="Requests in flight."),
-            click.option("--rate", type=numbers, metavar="R,R…", help="Requests per second; inf: all at once."),
+            click.option("--rate", type=numbers, metavar="R,R…", help="Requests per s; inf: all at once."),
             click.option("--prompt-tokens", type=whole_numbers, metavar="N,N…", help="Length of prompts."),
             click.option("--output-tokens", type=whole_numbers, metavar="N,N…", help="Length of answers."),
-            click.option("--requests", type=_POSITIVE, metavar="N", help="Requests per trial."),
+            click.option("--requests", type=one_or_more, metavar="N", help="Requests per trial."),
             click.option("--duration", type=seconds, metavar="TIME", help="Length of a trial: 30, 30s, 2m."),
-            click.option("--trials", type=_POSITIVE, metavar="N", help="Trials per point."),
+            click.option("--trials", type=one_or_more, metavar="N", help="Trials per point."),
             click.option("--slo", metavar="LIMITS", help="What counts as goodput: ttft=500ms,tpot=50ms."),
         ),
     ),
@@ -57,7 +68,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             ),
             click.option("--warm-up", type=seconds, metavar="TIME", help="Warm up at least so long."),
             click.option(
-                "--workers", type=_POSITIVE, metavar="N", help="Processes that send. [default: by load]"
+                "--workers", type=one_or_more, metavar="N", help="Processes that send. [default: by load]"
             ),
         ),
     ),
@@ -67,7 +78,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option(
                 "--cache", type=click.Choice(["cold", "warm"]), help="Whether a prefix cache can help."
             ),
-            click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Decides words, arrivals."),
+            click.option("--seed", type=zero_or_more, metavar="N", help="Decides words, arrivals."),
             click.option("--nonce", metavar="TEXT", help="Repeat a run's very prompts."),
         ),
     ),
@@ -75,7 +86,9 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
         "Engine",
         (
             click.option("--endpoint", type=click.Choice(["chat", "completions"]), help="Which API to call."),
-            click.option("--threads", type=_POSITIVE, metavar="N", help="CPU threads of an engine started."),
+            click.option(
+                "--threads", type=one_or_more, metavar="N", help="CPU threads of an engine started."
+            ),
             click.option(
                 "--option", type=pair, multiple=True, metavar="K=V", help="An option of the backend."
             ),
@@ -100,7 +113,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option("--proxy", metavar="URL", help="Go through an HTTP proxy."),
             click.option("--timeout", type=seconds, metavar="TIME", help="For a whole answer. [600s]"),
             click.option("--connect-timeout", type=seconds, metavar="TIME", help="To connect. [10s]"),
-            click.option("--first-byte-timeout", type=seconds, metavar="TIME", help="To a first byte. [300s]"),
+            click.option("--first-byte-timeout", type=seconds, metavar="TIME", help="To first byte. [300s]"),
             click.option("--silence-timeout", type=seconds, metavar="TIME", help="Between bytes. [60s]"),
         ),
     ),
@@ -124,7 +137,8 @@ class GroupedCommand(click.Command):
     """A command whose help has `_SECTIONS`, and which understands `ALIASES`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Aliases become the real names before click sees them."""
+        """Aliases become the real names before click sees them; what was typed stays in `ctx.meta[TYPED]`."""
+        ctx.meta[TYPED] = tuple(args)
         return super().parse_args(ctx, list(_canonical(args)))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -56,10 +56,12 @@ def show(
         raise click.UsageError(
             f"run {run_dir.run_id} was cut off; `benchsuite store recover` makes the best of it"
         )
-    _write(_text(run_dir, wanted, how, store.path, plain=path is not None), path)
+    _write(_text(run_dir, run, wanted, how, store.path, plain=path is not None), path)
 
 
-def _text(run_dir: "RunDir", wanted: str | None, how: bool, store_path: Path, *, plain: bool) -> str:
+def _text(
+    run_dir: "RunDir", selector: str, wanted: str | None, how: bool, store_path: Path, *, plain: bool
+) -> str:
     """The run as it was asked for."""
     from benchsuite.cli import output
 
@@ -78,7 +80,8 @@ def _text(run_dir: "RunDir", wanted: str | None, how: bool, store_path: Path, *,
         return explained(run, width=width, styled=styled) + "\n"
     from benchsuite.report.screen import screen
 
-    return screen(run, store=output.shown(store_path), width=width, styled=styled) + "\n"
+    kept = output.shown(store_path)
+    return screen(run, store=kept, width=width, styled=styled, selector=selector) + "\n"
 
 
 def _write(text: str, path: str | None) -> None:

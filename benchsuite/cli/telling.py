@@ -1,4 +1,4 @@
-"""What is told while a run goes on: one live line in a terminal, plain lines anywhere else. Always on stderr."""
+"""What is told while a run goes on, on stderr: a live line in a terminal, plain lines anywhere else."""
 
 import os
 import sys
@@ -61,12 +61,12 @@ class Teller:
 
     def finish_trial(self) -> None:
         """Say how the last trial stood when it was last heard of."""
-        if self._last is not None and self._live is None:
+        if self._last is not None and self._live is None and self._last.phase == "measure":
             self._echo(progress_line(self._last))
         self._last = None
 
     def _stage(self, stage: Stage) -> None:
-        """One line a stage; an engine that takes long to be ready tells so every second, which is too much."""
+        """One line a stage; that an engine isn't ready yet is told every second, which is too often."""
         now_s = self._clock()
         if stage.name != "ready" or now_s - self._waited_s >= PLAIN_EVERY_S:
             self._waited_s = now_s if stage.name == "ready" else -PLAIN_EVERY_S

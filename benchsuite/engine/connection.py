@@ -12,6 +12,7 @@ import httptools
 from benchsuite.engine import clock
 from benchsuite.engine.spec import WorkerSpec
 from benchsuite.engine.spool import Exchange
+from benchsuite.errors import UsageError
 
 READ_BYTES = 65536
 _ANCILLARY_BYTES = 128
@@ -26,8 +27,6 @@ def tls_context(spec: WorkerSpec) -> ssl.SSLContext | None:
     context: ssl.SSLContext
     if spec.ca_cert or spec.insecure:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if spec.ca_cert:
-            context.load_verify_locations(spec.ca_cert)
     else:
         import truststore
 
@@ -35,8 +34,13 @@ def tls_context(spec: WorkerSpec) -> ssl.SSLContext | None:
     if spec.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if spec.client_cert:
-        context.load_cert_chain(spec.client_cert, spec.client_key)
+    try:
+        if spec.ca_cert:
+            context.load_verify_locations(spec.ca_cert)
+        if spec.client_cert:
+            context.load_cert_chain(spec.client_cert, spec.client_key)
+    except OSError as error:
+        raise UsageError(f"a certificate or its key can't be read: {error.strerror or error}") from error
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -67,6 +71,7 @@ class Connection:
         self._parser: httptools.HttpResponseParser | None = None
         self._head = b""
         self._tls: ssl.SSLObject | None = None
+        self._tls_over = False
         if tls is not None:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=spec.server_name)
@@ -85,9 +90,10 @@ class Connection:
         """Take the next step of opening; sets `state` to idle when ready, or `failure`."""
         try:
             if self.state == "connecting":
-                code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if code:
+                if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     self.failure = "connect"
+                    return
+                if not self._connected():
                     return
                 self.connect_ns = time.monotonic_ns() - self.opened_ns
                 if self.spec.proxy_connect:
@@ -111,17 +117,26 @@ class Connection:
         except ssl.SSLError:
             self.failure = "tls"
         except OSError:
-            self.failure = "connect"
+            self.failure = "connect" if self.state == "connecting" else self.state
+
+    def _connected(self) -> bool:
+        """Is it really? An event meant for a closed socket may reach the next one of the same number."""
+        try:
+            self.sock.getpeername()
+        except OSError:
+            return False
+        return True
 
     def _read_proxy(self) -> None:
-        self._head += self.sock.recv(READ_BYTES)
+        data = self.sock.recv(READ_BYTES)
+        self._head += data
         if b"\r\n\r\n" in self._head:
             words = self._head.split(b" ", 2)
             if len(words) > 1 and words[1] == b"200":
                 self._begin_tls()
             else:
                 self.failure = "proxy"
-        elif not self._head:
+        elif not data:
             self.failure = "proxy"
 
     def _begin_tls(self) -> None:
@@ -154,7 +169,7 @@ class Connection:
     # ---- one exchange
 
     def send(self, exchange: Exchange, payload: bytes) -> None:
-        """Start an exchange on this open, idle connection; raises OSError if it is already dead."""
+        """Start an exchange on this open, idle connection."""
         if self.served == 0:
             exchange.connect_ns, exchange.tls_ns = self.connect_ns, self.tls_ns
         self.exchange = exchange
@@ -166,14 +181,18 @@ class Connection:
             self._tls.write(payload)
             payload = self._outgoing.read()
         exchange.sent_ns = self.last_ns = time.monotonic_ns()
-        sent = self.sock.send(payload)
-        self.unsent = payload[sent:]
-        if not self.unsent:
-            exchange.sent_all_ns = time.monotonic_ns()
+        self.unsent = payload
+        self.write()
 
-    def send_rest(self) -> None:
-        """Write on after the socket's buffer was full; `unsent` empty means all is out."""
-        self.unsent = self.unsent[self.sock.send(self.unsent) :]
+    def write(self) -> None:
+        """Write what the socket takes of `unsent`; a dead one tells at the next read, last words first."""
+        try:
+            self.unsent = self.unsent[self.sock.send(self.unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.unsent = b""
+            return
         if not self.unsent and self.exchange is not None:
             self.exchange.sent_all_ns = time.monotonic_ns()
 
@@ -197,12 +216,15 @@ class Connection:
         self.last_ns = arrival_ns
         if self._tls is not None:
             data = self._decrypt(data)
+            if not data:
+                return not self._tls_over
         if exchange is None or self._parser is None:
-            return not data or self._tls is not None
-        if data:
+            return False
+        try:
             self._parser.feed_data(data)
-        exchange.reads.extend((arrival_ns, held_ns, floor_ns, len(exchange.parts)))
-        return True
+        finally:
+            exchange.reads.extend((arrival_ns, held_ns, floor_ns, len(exchange.parts)))
+        return not self._tls_over
 
     def _decrypt(self, data: bytes) -> bytes:
         assert self._tls is not None
@@ -217,7 +239,7 @@ class Connection:
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
-            pass
+            self._tls_over = True
         return b"".join(plain)
 
     def ended_by_close(self) -> bool:

@@ -75,12 +75,14 @@ def _outcome(tape: Tape, reply: Reply) -> tuple[Outcome, str]:
         return "protocol", "not_http"
     if not tape.status:
         return "cut_off", error or "closed"
-    if 300 <= tape.status < 400:
+    if tape.status >= 400:
+        return "http_error", reply.error_kind or "http"
+    if tape.status >= 300:
         return "protocol", "redirect"
     if any(name == "content-encoding" and value != "identity" for name, value in tape.headers):
         return "protocol", "compressed"
-    if tape.status >= 400 or reply.error_kind:
-        return "http_error", reply.error_kind or "http"
+    if reply.error_kind:
+        return "http_error", reply.error_kind
     if tape.framing_complete and reply.complete:
         return "ok", ""
     return "cut_off", error or "incomplete"

@@ -51,11 +51,15 @@ class Endpoint(Noun, frozen=True, kw_only=True):
 
 def resolve(target: Target, connection: Connection) -> Endpoint:
     """Look the target up and find the address that answers; TargetError says what was tried."""
-    parts = urlsplit(target.url)
+    try:
+        parts = urlsplit(target.url)
+        asked_port = parts.port
+    except ValueError:
+        raise UsageError("the URL's host or port can't be read; it looks like http://host:8000") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"not an http:// or https:// URL: {target.url!r}")
+        raise UsageError(f"not an http:// or https:// URL: {target.url.rpartition('@')[2]!r}")
     tls = parts.scheme == "https"
-    host, port = parts.hostname, parts.port or (443 if tls else 80)
+    host, port = parts.hostname, asked_port or (443 if tls else 80)
     host_header = parts.netloc.rpartition("@")[2]
     prefix, connect_head = parts.path.rstrip("/"), b""
     peer_host, peer_port = host, port
@@ -66,7 +70,8 @@ def resolve(target: Target, connection: Connection) -> Endpoint:
             raise UsageError("only http:// proxies are supported (they tunnel https too)")
         peer_host, peer_port = peer.hostname, peer.port or 3128
         auth = _proxy_authorization(peer.username, peer.password)
-        connect_head = f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{auth}\r\n".encode()
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        connect_head = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{auth}\r\n".encode()
     family, address = _reachable(peer_host, peer_port, connection.timeouts.connect_s)
     return Endpoint(
         family=family,
@@ -106,7 +111,7 @@ def _reachable(host: str, port: int, timeout_s: float) -> tuple[int, Address]:
     """The first of the host's addresses that accepts a connection."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise TargetError(f"the name {host!r} can't be resolved; check the URL") from error
     reason = ""
     for family, kind, protocol, _name, address in found:
@@ -150,7 +155,7 @@ class Encoder:
         own = {name.lower() for name in self._extra}
         headers = {name: value for name, value in headers.items() if name.lower() not in own} | self._extra
         for name, value in headers.items():
-            if any(char in name + value for char in "\r\n\0"):
-                raise UsageError(f"the header {name!r} holds a line break")
+            if any(char in "\r\n\0" or char > "\xff" for char in name + value):
+                raise UsageError(f"the header {name!r} holds a line break or a letter that HTTP can't carry")
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"{call.method} {endpoint.path_prefix}{call.path} HTTP/1.1\r\n{lines}".encode("latin-1")

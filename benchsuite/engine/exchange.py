@@ -20,8 +20,8 @@ def ask(endpoint: Endpoint, target: Target, calls: Sequence[Call], at_once: int 
     prefix = secrets.token_hex(6)
     try:
         for index, call in enumerate(calls):
-            loop.calls.append((index, -1, encoder.encode(call, f"ask-{prefix}-{index}")))
-        loop.calls_ended = True
+            loop.schedule.calls.append((index, -1, encoder.encode(call, f"ask-{prefix}-{index}")))
+        loop.schedule.calls_ended = True
         loop.prepare()
         while loop.opening:
             loop.step(0.05)

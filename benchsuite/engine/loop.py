@@ -5,8 +5,8 @@ raw tapes, and both are moved when nothing is ready. It never forks and never co
 """
 
 import select
+import ssl
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,26 +14,23 @@ import httptools
 
 from benchsuite.engine.clock import Alarm, Offset
 from benchsuite.engine.connection import Connection, tls_context
+from benchsuite.engine.schedule import Schedule
 from benchsuite.engine.spec import WorkerSpec
 from benchsuite.engine.spool import Exchange
-from benchsuite.types import WorkerHealth
+from benchsuite.types import Timeouts, WorkerHealth
 
 IN, OUT = select.POLLIN, select.POLLOUT
 
-AHEAD_NS = 20_000_000
-"""An open loop opens connections at most this long before they are due."""
 IDLE_NS = 1_000_000_000
 """A connection idle for longer isn't used: servers drop those without notice."""
 SPIN_NS = 1_200_000
 SLEPT_NS = 50_000
 """A poll that took longer had nothing waiting for it."""
+HANDED = 8
+WAITING_NS = 300_000_000
+"""Finished exchanges are handed over even if something is always ready once they have waited this long."""
 HOUSEKEEPING_NS = 100_000_000
 REFUSED_PAUSE_NS = 100_000_000
-
-Planned = tuple[int, int, bytes]
-"""A call as it comes: index, due offset in ns (-1: closed loop), the request's bytes."""
-Due = tuple[int, int, int, bytes]
-"""A call to send: index, reconnects so far, due instant, the request's bytes."""
 
 
 class Feed(Protocol):
@@ -60,25 +57,18 @@ class Loop:
         self.alarm = Alarm()
         self.poller = select.epoll() if hasattr(select, "epoll") else select.poll()
         self.scale = 1.0 if hasattr(select, "epoll") else 1000.0
-        self.calls: deque[Planned] = deque()
-        self.calls_ended = False
-        self.near: deque[Planned] = deque()
-        self.late: deque[Due] = deque()
+        self.schedule = Schedule(spec)
         self.connections: dict[int, Connection] = {}
         self.payloads: dict[Connection, bytes] = {}
         self.idle: list[Connection] = []
         self.opening = 0
         self.busy = 0
-        self.free_slots: deque[int] = deque()
         self.done: list[Exchange] = []
-        self.done_since_ns = 0
         self.reuse = spec.reuse
         self.stamped = False
         self.start_ns = 0
-        self.stop_sending_ns = 1 << 62
-        self.draining = self.stopped = False
+        self.stopped = False
         self.sent = self.ended = self.failed = 0
-        self.last_send_ns = 0
         self.floor_ns = self.polled_ns = time.monotonic_ns()
         self.housekeep_ns = 0
         if self.alarm.fd >= 0:
@@ -108,20 +98,22 @@ class Loop:
             self.opening -= 1
             self.poller.modify(connection.fd, IN)
             self.use(connection)
-        else:
+        elif connection.state != "connecting":
             self.poller.modify(connection.fd, IN | OUT if connection.unsent else IN)
 
     def refuse(self, connection: Connection) -> None:
         """A connection couldn't be opened: the call that needed it has failed."""
-        call = self.take(time.monotonic_ns()) if self.start_ns else None
+        now_ns = time.monotonic_ns()
+        call = self.schedule.take(now_ns) if self.start_ns else None
         if call is None:
             return
-        exchange = Exchange(call[0], call[2])
+        index, reconnects, due_ns, _payload = call
+        exchange = Exchange(index, due_ns)
+        exchange.reconnects = reconnects
         exchange.error = connection.failure
-        exchange.end_ns = time.monotonic_ns()
+        exchange.end_ns = now_ns
         self.end(exchange)
-        if self.spec.loop == "closed":
-            self.free_slots.append(exchange.end_ns + REFUSED_PAUSE_NS)
+        self.schedule.free(now_ns + REFUSED_PAUSE_NS)
 
     def forget(self, connection: Connection) -> None:
         """Close and drop a connection."""
@@ -132,58 +124,38 @@ class Loop:
 
     def use(self, connection: Connection) -> None:
         """Give a ready connection the next call that waits for one, or keep it."""
-        now_ns = time.monotonic_ns()
-        call = self.take(now_ns, connection) if self.start_ns else None
+        call = self.schedule.take(time.monotonic_ns(), connection) if self.start_ns else None
         if call is None:
             self.idle.append(connection)
         else:
             self.send(connection, *call)
 
-    def take(self, now_ns: int, connection: Connection | None = None) -> Due | None:
-        """The next call to send now: (index, reconnects, due, bytes); None: nothing is due."""
-        if self.late:
-            return self.late.popleft()
-        if self.spec.loop == "open" or self.over(now_ns) or not self.calls:
-            return None
-        if not self.free_slots or self.free_slots[0] > now_ns:
-            return None
-        freed_ns = self.free_slots.popleft()
-        index, _due, payload = self.calls.popleft()
-        ready_ns = connection.ready_ns if connection is not None and not connection.served else 0
-        return index, 0, max(freed_ns, ready_ns, self.start_ns), payload
-
     def send(self, connection: Connection, index: int, reconnects: int, due_ns: int, payload: bytes) -> None:
-        """Send one call; if the connection turns out to be dead, once more on a fresh one."""
+        """Send one call on an idle connection."""
         exchange = Exchange(index, due_ns)
         exchange.reconnects = reconnects
         self.busy += 1
         self.sent += reconnects == 0
         self.payloads[connection] = payload
-        try:
-            connection.send(exchange, payload)
-        except OSError:
-            connection.exchange = exchange
-            self.broken(connection, "reset")
-            return
-        self.last_send_ns = exchange.sent_ns
+        connection.send(exchange, payload)
         if connection.unsent:
             self.poller.modify(connection.fd, IN | OUT)
 
     def broken(self, connection: Connection, error: str) -> None:
-        """The connection ended under an exchange: send it again, or record how it ended."""
+        """An exchange ended early: record how, or send it again if a kept connection was lost unheard."""
         exchange = connection.exchange
         assert exchange is not None
         payload = self.payloads.pop(connection)
         self.busy -= 1
-        again = connection.served and not exchange.reads and not exchange.reconnects
+        unheard = not exchange.reads and error in {"closed", "reset"}
         self.forget(connection)
-        if again and not self.stopped:
+        if unheard and connection.served and not exchange.reconnects:
             self.reuse = False
-            self.late.append((exchange.index, 1, exchange.due_ns, payload))
+            self.schedule.again(exchange.index, exchange.due_ns, payload)
             self.open()
             return
         exchange.end_ns = max(connection.last_ns, exchange.sent_ns)
-        exchange.error = exchange.error or error
+        exchange.error = error
         self.end(exchange)
         self.freed(exchange.end_ns)
 
@@ -193,14 +165,18 @@ class Loop:
             alive = connection.read(self.offset.ns, self.floor_ns)
         except BlockingIOError:
             return
-        except httptools.HttpParserError:
-            self.broken(connection, "protocol")
-            return
-        except OSError:
-            if connection.exchange is None:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not connection.complete:
+                self.broken(connection, "protocol")
+                return
+            alive = False
+        except OSError as error:
+            exchange = connection.exchange
+            if exchange is None:
                 self.dropped(connection)
             else:
-                self.broken(connection, "reset")
+                refused = isinstance(error, ssl.SSLError) and not connection.served and not exchange.reads
+                self.broken(connection, "tls" if refused else "reset")
             return
         if connection.complete:
             self.complete(connection, alive)
@@ -227,83 +203,48 @@ class Loop:
         exchange = connection.finish()
         connection.complete = False
         self.busy -= 1
-        if connection.served > 1 and self.reuse is None:
+        if self.reuse is None and connection.served > 1:
             self.reuse = True
-        if alive and connection.keep_alive and self.reuse is not False:
-            self.free(exchange.end_ns)
+        elif self.reuse is None and not connection.keep_alive and exchange.status < 400:
+            self.reuse = False
+        if alive and connection.keep_alive and self.reuse is not False and not connection.unsent:
+            self.schedule.free(exchange.end_ns)
             self.use(connection)
         else:
             self.forget(connection)
             self.freed(exchange.end_ns)
         self.end(exchange)
 
-    def free(self, at_ns: int) -> None:
-        """A slot has become free."""
-        if self.spec.loop == "closed":
-            self.free_slots.append(at_ns)
-
     def freed(self, at_ns: int) -> None:
         """A slot has become free and its connection is gone."""
-        self.free(at_ns)
+        self.schedule.free(at_ns)
         self.fill(time.monotonic_ns())
 
     def end(self, exchange: Exchange) -> None:
         """Keep a finished exchange until nothing is ready."""
         self.ended += 1
         self.failed += bool(exchange.error) or exchange.status >= 400
-        if not self.done:
-            self.done_since_ns = time.monotonic_ns()
         self.done.append(exchange)
 
     # ---- schedule
 
-    def over(self, now_ns: int) -> bool:
-        """Is the time for sending up?"""
-        return self.draining or now_ns >= self.stop_sending_ns
-
     def fill(self, now_ns: int) -> None:
-        """Open what is needed and send what is due; returns with the alarm set for the next instant."""
-        if self.spec.loop == "open":
-            self.fill_open(now_ns)
-            return
+        """Send what is due, open connections for what soon will be, and set the alarm for what comes next."""
+        schedule = self.schedule
+        schedule.approach(now_ns)
         self.drop_stale(now_ns)
-        while self.idle and self.free_slots and self.free_slots[0] <= now_ns:
-            call = self.take(now_ns, self.idle[-1])
+        while self.idle and schedule.room(self.busy) > 0:
+            call = schedule.take(now_ns, self.idle[-1])
             if call is None:
                 break
             self.send(self.idle.pop(), *call)
-        wanted = 0 if self.over(now_ns) else min(sum(s <= now_ns for s in self.free_slots), len(self.calls))
-        for _ in range(wanted + len(self.late) - self.opening):
+        for _ in range(schedule.wanted(now_ns, self.busy) - self.opening - len(self.idle)):
             self.open()
-
-    def fill_open(self, now_ns: int) -> None:
-        """Move calls that are near, send those that are due, open connections for the rest."""
-        start_ns = self.start_ns
-        while self.calls and start_ns + self.calls[0][1] - AHEAD_NS <= now_ns:
-            self.near.append(self.calls.popleft())
-        over = self.over(now_ns)
-        while self.near and start_ns + self.near[0][1] <= now_ns:
-            index, offset_ns, payload = self.near.popleft()
-            if not over:
-                self.late.append((index, 0, start_ns + offset_ns, payload))
-        self.drop_stale(now_ns)
-        room = (self.spec.slots or 1 << 30) - self.busy
-        while self.late and self.idle and room > 0:
-            self.send(self.idle.pop(), *self.late.popleft())
-            room -= 1
-        wanted = min(len(self.late) + (0 if over else len(self.near)), room)
-        for _ in range(wanted - self.opening - len(self.idle)):
-            self.open()
-        self.alarm.set(self.next_ns())
-
-    def next_ns(self) -> int:
-        """The next instant at which the open loop has something to do; 0: none."""
-        times = []
-        if self.near:
-            times.append(self.start_ns + self.near[0][1])
-        if self.calls:
-            times.append(self.start_ns + self.calls[0][1] - AHEAD_NS)
-        return min(times, default=0)
+        next_ns = schedule.next_ns()
+        if self.alarm.fd >= 0:
+            self.alarm.set(next_ns)
+        elif next_ns:
+            self.housekeep_ns = min(self.housekeep_ns, next_ns)
 
     def drop_stale(self, now_ns: int) -> None:
         """Close connections that have been idle for too long to be trusted."""
@@ -312,12 +253,7 @@ class Loop:
 
     def prepare(self) -> None:
         """Before the clock starts: open what the first instant needs."""
-        if self.spec.loop == "closed":
-            wanted = min(self.spec.slots or 1, len(self.calls))
-        else:
-            wanted = sum(1 for call in self.calls if call[1] <= AHEAD_NS)
-            wanted = min(wanted, self.spec.slots or wanted)
-        for _ in range(max(wanted, 1)):
+        for _ in range(self.schedule.wanted_at_start()):
             self.open()
 
     def go(self, start_ns: int) -> None:
@@ -325,49 +261,28 @@ class Loop:
         while time.monotonic_ns() < start_ns:
             self.step(0.0)
         self.start_ns = start_ns
-        if self.spec.seconds is not None and self.spec.loop == "closed":
-            self.stop_sending_ns = start_ns + int(self.spec.seconds * 1e9)
-        if self.spec.loop == "closed":
-            self.free_slots.extend([start_ns] * (self.spec.slots or 1))
-        now_ns = time.monotonic_ns()
-        for connection in self.idle:
-            connection.last_ns = now_ns
-        self.fill(now_ns)
-
-    def drain(self) -> None:
-        """Send nothing new; what is in flight may end."""
-        self.draining = True
-        self.calls.clear()
-        self.near.clear()
-        self.late = deque(call for call in self.late if call[1])
+        self.schedule.begin(start_ns)
+        self.fill(time.monotonic_ns())
 
     # ---- the loop
 
     def finished(self) -> bool:
         """Nothing in flight and nothing more to send."""
-        if self.stopped:
-            return True
-        if self.busy or self.late or (self.opening and not self.over(time.monotonic_ns())):
-            return False
-        if self.over(time.monotonic_ns()):
-            return True
-        return self.calls_ended and not self.calls and not self.near
+        return self.stopped or (not self.busy and self.schedule.exhausted(time.monotonic_ns()))
 
     def run(self) -> None:
         """Loop until finished, then hand over what is left."""
         while not self.finished():
             self.step(0.05)
-        self.flush()
+        self.hand_over(len(self.done))
 
     def step(self, timeout_s: float) -> None:
-        """Wait for readiness once and serve it; hand over finished exchanges only when nothing is ready."""
-        if self.done and time.monotonic_ns() - self.done_since_ns < 300_000_000:
+        """Wait for readiness once and serve it; hand a few finished exchanges over when nothing is ready."""
+        if self.done:
             events = self.poll(0.0)
-            if not events:
-                self.flush()
-                return
+            if not events or self.polled_ns - self.done[0].end_ns > WAITING_NS:
+                self.hand_over(max(HANDED, len(self.done) // 8))
         else:
-            self.flush()
             events = self.poll(self.patience_s(timeout_s))
         alarm_fd, feed = self.alarm.fd, self.feed
         connections = self.connections
@@ -385,16 +300,11 @@ class Loop:
             self.housekeep(now_ns)
 
     def patience_s(self, timeout_s: float) -> float:
-        """How long to wait: without an alarm, wake a little early and spin."""
-        if self.alarm.fd >= 0 or self.spec.loop == "closed" or not self.start_ns:
+        """How long to wait; without an alarm, an open loop wakes a little early and spins."""
+        if self.alarm.fd >= 0 or self.schedule.closed or not self.start_ns:
             return timeout_s
-        next_ns = self.next_ns()
-        left_ns = next_ns - time.monotonic_ns() if next_ns else 1 << 62
-        if left_ns <= SPIN_NS:
-            if left_ns <= 0:
-                self.fill(time.monotonic_ns())
-            return 0.0
-        return min(timeout_s, (left_ns - SPIN_NS) / 1e9)
+        left_ns = self.housekeep_ns - time.monotonic_ns()
+        return 0.0 if left_ns <= SPIN_NS else min(timeout_s, (left_ns - SPIN_NS) / 1e9)
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
         """Poll, and note since when what is ready now may have been waiting unseen."""
@@ -409,24 +319,20 @@ class Loop:
         """One ready connection."""
         state = connection.state
         if state in {"busy", "idle"}:
-            if mask & OUT and connection.unsent:
-                try:
-                    connection.send_rest()
-                except OSError:
-                    self.broken(connection, "reset")
-                    return
-                if not connection.unsent:
-                    self.poller.modify(connection.fd, IN)
             if mask & ~OUT:
                 self.readable(connection)
+            if mask & OUT and connection.unsent and connection.state == "busy":
+                connection.write()
+                if not connection.unsent:
+                    self.poller.modify(connection.fd, IN)
         elif state != "closed":
             self.opened(connection, bool(mask & ~OUT))
 
-    def flush(self) -> None:
-        """Hand finished exchanges over."""
+    def hand_over(self, count: int) -> None:
+        """Hand over some finished exchanges, few at a time: reads wait for as long as that takes."""
         if self.done:
-            self.sink(self.done)
-            self.done = []
+            self.sink(self.done[:count])
+            del self.done[:count]
 
     def housekeep(self, now_ns: int) -> None:
         """Ten times a second: the wall clock, time-outs, stale connections, slots that paused."""
@@ -443,26 +349,16 @@ class Loop:
         limits = self.spec.timeouts
         for connection in list(self.connections.values()):
             exchange = connection.exchange
-            if exchange is None:
-                if (
-                    connection.state not in {"idle", "closed"}
-                    and now_ns - connection.opened_ns > limits.connect_s * 1e9
-                ):
-                    connection.failure = "timeout_connect"
-                    self.opened(connection, readable=False)
+            if connection.state == "closed":
                 continue
-            error = ""
-            if now_ns - exchange.sent_ns > limits.total_s * 1e9:
-                error = "timeout_total"
-            elif not exchange.reads:
-                error = "timeout_first_byte" if now_ns - exchange.sent_ns > limits.first_byte_s * 1e9 else ""
-            elif now_ns - connection.last_ns > limits.silence_s * 1e9:
-                error = "timeout_silence"
-            if error:
-                exchange.error = error
-                connection.last_ns = now_ns
-                connection.served = 0
-                self.broken(connection, error)
+            if exchange is not None:
+                error = _overdue(exchange, connection.last_ns, now_ns, limits)
+                if error:
+                    connection.last_ns = now_ns
+                    self.broken(connection, error)
+            elif connection.state != "idle" and now_ns - connection.opened_ns > limits.connect_s * 1e9:
+                connection.failure = "timeout_connect"
+                self.opened(connection, readable=False)
 
     def health(self, cpu_s: float) -> WorkerHealth:
         """What to report of this worker when it is done."""
@@ -474,7 +370,7 @@ class Loop:
             clock_steps=self.offset.steps,
             reuse=self.reuse,
             kernel_stamps=self.stamped,
-            stopped=self.stopped or self.draining,
+            stopped=self.stopped or self.schedule.draining,
         )
 
     def close(self) -> None:
@@ -484,3 +380,12 @@ class Loop:
         self.alarm.close()
         if hasattr(self.poller, "close"):
             self.poller.close()
+
+
+def _overdue(exchange: Exchange, last_ns: int, now_ns: int, limits: Timeouts) -> str:
+    """Which limit an exchange has passed, as an `error`; empty: none."""
+    if now_ns - exchange.sent_ns > limits.total_s * 1e9:
+        return "timeout_total"
+    if not exchange.reads:
+        return "timeout_first_byte" if now_ns - exchange.sent_ns > limits.first_byte_s * 1e9 else ""
+    return "timeout_silence" if now_ns - last_ns > limits.silence_s * 1e9 else ""

@@ -196,8 +196,8 @@ class _WorkerProcess:
 
     def close(self) -> None:
         """End the worker if it is still there, and let go of its pipes."""
-        with contextlib.suppress(OSError):
-            os.close(self._control)
+        control, self._control = self._control, -1
+        os.close(control)
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -222,7 +222,12 @@ def run_trial(
     interrupt: Interrupt,
     on_tick: Callable[[Status], None],
 ) -> TrialRun:
-    """Run one trial to its end; its tapes lie in the spools named by `trial.stem`."""
+    """Run one trial to its end; its tapes lie in the spools named by `trial.stem`.
+
+    There are never more workers than slots.
+    """
+    if trial.slots is not None:
+        trial = msgspec.structs.replace(trial, workers=min(trial.workers, trial.slots))
     plan = _Plan(trial, requests)
     workers: list[_WorkerProcess] = []
     try:

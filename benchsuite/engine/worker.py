@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import time
+from itertools import islice
 
 import msgspec
 
@@ -44,11 +45,13 @@ class PipeFeed:
 
     def full(self, loop: Loop) -> bool:
         """Are enough calls here for the time being?"""
-        count = len(loop.calls)
-        if count <= (1 if loop.spec.loop == "open" else self.least):
+        calls, closed = loop.schedule.calls, loop.schedule.closed
+        count = len(calls)
+        if count <= (self.least if closed else 1):
             return False
-        mean_bytes = sum(len(call[2]) for call in list(loop.calls)[:16]) / 16
-        ahead = 1 << 30 if loop.spec.loop == "open" else max(self.least, loop.sent)
+        first = list(islice(calls, 16))
+        mean_bytes = sum(len(call[2]) for call in first) / len(first)
+        ahead = max(self.least, loop.sent) if closed else 1 << 30
         return count >= ahead or count * mean_bytes >= AHEAD_BYTES
 
     def serve(self, loop: Loop, fd: int) -> None:
@@ -68,7 +71,7 @@ class PipeFeed:
         except BlockingIOError:
             return
         if not data:
-            loop.calls_ended, self.listening = True, False
+            loop.schedule.calls_ended, self.listening = True, False
             loop.poller.unregister(0)
             return
         buffer = self.buffer
@@ -79,9 +82,9 @@ class PipeFeed:
             if len(buffer) - at < size + length:
                 break
             if length:
-                loop.calls.append((index, due_ns, bytes(buffer[at + size : at + size + length])))
+                loop.schedule.calls.append((index, due_ns, bytes(buffer[at + size : at + size + length])))
             else:
-                loop.calls_ended = True
+                loop.schedule.calls_ended = True
             at += size + length
         del buffer[:at]
         if loop.start_ns and at:
@@ -98,13 +101,13 @@ class PipeFeed:
         if word == b"G":
             self.go_ns = at_ns
         elif word == b"D":
-            loop.drain()
+            loop.schedule.drain()
         else:
             loop.stopped = True
 
     def report(self, loop: Loop, now_ns: int) -> None:
         """Listen for calls again when there is room, and say how it goes."""
-        if not self.listening and not loop.calls_ended and not self.full(loop):
+        if not self.listening and not loop.schedule.calls_ended and not self.full(loop):
             self.listening = True
             loop.poller.register(0, IN)
         if loop.start_ns and now_ns - self.reported_ns >= self.report_ns:
@@ -136,7 +139,7 @@ def _read_exactly(size: int) -> bytes:
 
 def wait_for_go(loop: Loop, feed: PipeFeed) -> bool:
     """Collect the first calls, open the first connections, report, and wait; False: never mind."""
-    while not (loop.calls_ended or feed.full(loop) or loop.stopped):
+    while not (loop.schedule.calls_ended or feed.full(loop) or loop.stopped):
         loop.step(0.05)
     loop.prepare()
     while loop.opening and not loop.stopped:

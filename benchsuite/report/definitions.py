@@ -9,7 +9,7 @@ METRICS: Final = MappingProxyType(
         "ttft_from_due": ("TTFT from due", "first token − when the schedule wanted the request sent"),
         "ttfo": ("TTFO", "first token that isn't reasoning − sent"),
         "tpot": ("TPOT", "(last − first token) / (streamed tokens − those of the first event), per request"),
-        "itl": ("ITL", "gaps between token events, pooled over requests; n counts requests"),
+        "itl": ("ITL", "gaps between token events, pooled over requests; n counts gaps"),
         "e2e": ("E2E", "end of the answer − sent"),
         "e2e_from_due": ("E2E from due", "end of the answer − when the schedule wanted the request sent"),
         "send_lag": ("send lag", "sent − due: how late the client was"),
@@ -39,7 +39,7 @@ RATES: Final = MappingProxyType(
 
 WINDOWS: Final = MappingProxyType(
     {
-        "closed": "from the moment all slots were filled to the last send",
+        "closed": "from the send that filled all slots to the last send",
         "open": "the schedule's own span, first to last due",
         "offline": "first send to last end",
     }

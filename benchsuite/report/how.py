@@ -123,12 +123,12 @@ def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
         estimate.basis
         for metric in row.metrics.values()
         for estimate in metric.quantiles.values()
-        if estimate.basis
+        if estimate.basis and estimate.low is not None
     )
     if bases:
         yield words(f"  Intervals (±) are 95 %, from: {'; '.join(bases)}.", width=width, indent=4)
     yield words(f"  {_means(row)}", width=width, indent=4)
-    yield words(f"  Throughput is counted over {WINDOWS[row.point.load]}.", width=width, indent=4)
+    yield words(f"  Throughput's window: {WINDOWS[row.point.load]}.", width=width, indent=4)
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -170,7 +170,7 @@ def _definitions(run: Run) -> Iterator[str]:
         for name in names:
             if name in known:
                 yield f"{known[name][0]}: {known[name][1]}."
-    yield "Quantiles are of all trials' requests pooled, never averaged; the trial is the unit of an interval."
+    yield "Quantiles are of all trials' requests pooled, never averaged; an interval's unit is the trial."
     yield "n<368 means that fewer requests than that can't tell this quantile."
 
 

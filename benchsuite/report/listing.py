@@ -7,7 +7,7 @@ from benchsuite.driver import Capabilities
 from benchsuite.report.points import quantile
 from benchsuite.report.render import listing
 from benchsuite.report.screen import short_model, workload_name
-from benchsuite.report.units import rounded
+from benchsuite.report.units import NOTHING, error_ms, rounded
 from benchsuite.types import Noun, Run, Selftest
 
 
@@ -79,15 +79,22 @@ def run_table(rows: Sequence[Overview], *, width: int, styled: bool = False) -> 
                 row.backend,
                 row.model,
                 row.workload,
-                "–" if row.ttft_p50_ms is None else f"{rounded(row.ttft_p50_ms)} ms",
-                "–" if row.output_tokens_per_s is None else rounded(row.output_tokens_per_s),
+                NOTHING if row.ttft_p50_ms is None else f"{rounded(row.ttft_p50_ms)} ms",
+                NOTHING if row.output_tokens_per_s is None else rounded(row.output_tokens_per_s),
                 row.verdict if row.status == "finished" else f"{row.verdict}, {row.status}",
                 *([" ".join(f"{key}={value}" for key, value in row.labels.items())] if labelled else []),
             ]
         )
     if labelled:
         headings.append("labels")
-    return listing(headings, cells, width=width, styled=styled, right=("TTFT p50", "tok/s"))
+    return listing(
+        headings,
+        cells,
+        width=width,
+        styled=styled,
+        right=("TTFT p50", "tok/s"),
+        whole=(*headings[:3], "verdict"),
+    )
 
 
 def _unique_length(ids: Sequence[str]) -> int:
@@ -112,37 +119,27 @@ def capability_rows(capabilities: Capabilities) -> tuple[tuple[str, bool], ...]:
 
 def selftest_table(selftest: Selftest, *, width: int, styled: bool = False) -> str:
     """A selftest's levels, all errors in ms."""
-    headings = [
+    headings = (
         "load",
-        "TTFT error p50",
-        "p99",
-        "ITL error p99",
-        "send lag p99",
-        "sent, req/s",
-        "merged reads",
-        "simulator's lateness p99",
-    ]
+        "TTFT error\np50",
+        "TTFT error\np99",
+        "ITL error\np99",
+        "send lag\np99",
+        "merged\nreads",
+        "sent\nreq/s",
+        "simulator\nlate p99",
+    )
     rows = [
-        [
+        (
             level.load,
-            *(
-                f"{_ms(value)} ms"
-                for value in (
-                    level.ttft_error_p50_ms,
-                    level.ttft_error_p99_ms,
-                    level.itl_error_p99_ms,
-                    level.send_lag_p99_ms,
-                )
-            ),
-            rounded(level.achieved_rate),
+            f"{error_ms(level.ttft_error_p50_ms)} ms",
+            f"{error_ms(level.ttft_error_p99_ms)} ms",
+            f"{error_ms(level.itl_error_p99_ms)} ms",
+            f"{error_ms(level.send_lag_p99_ms)} ms",
             f"{rounded(100 * level.coalesced_share, digits=2)} %",
-            f"{_ms(level.simulator_lateness_p99_ms)} ms",
-        ]
+            NOTHING if level.rate is None else rounded(level.achieved_rate),
+            f"{error_ms(level.simulator_lateness_p99_ms)} ms",
+        )
         for level in selftest.levels
     ]
     return listing(headings, rows, width=width, styled=styled, right=headings[1:])
-
-
-def _ms(value: float) -> str:
-    """Errors of a few µs matter here: three decimals, two digits."""
-    return rounded(value, digits=2, decimals=3)

@@ -1,6 +1,6 @@
 """The table of a run: one row a point, as text cells that a terminal or Markdown can lay out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from benchsuite.report.units import NOTHING, dollars, number
 from benchsuite.types import Estimate, Noun, Point, Run, Summary
@@ -9,13 +9,15 @@ from benchsuite.types import Estimate, Noun, Point, Run, Summary
 class Column(Noun, frozen=True, kw_only=True):
     """One column: its heading (lines), its cells top to bottom, and when a narrow screen may drop it.
 
-    `drop`: 0 never, otherwise the highest goes first.
+    `drop`: 0 never, otherwise the highest goes first. `whole`: cells are never broken
+    into lines.
     """
 
     heading: tuple[str, ...]
     cells: tuple[str, ...]
     drop: int = 0
     left: bool = False
+    whole: bool = False
 
     @property
     def title(self) -> str:
@@ -26,30 +28,40 @@ class Column(Noun, frozen=True, kw_only=True):
 def point_columns(run: Run) -> tuple[Column, ...]:
     """The columns of a run's table; those that say what varies come first."""
     rows = run.summaries
-    open_loop = any(row.point.load != "closed" for row in rows)
-    lead = "ttft_from_due" if open_loop else "ttft"
-    columns = [*_axes(rows), *_latencies(rows, lead)]
+    scheduled = any(row.point.load != "closed" for row in rows)
+
+    def column(*heading: str, cell: Callable[[Summary], str], drop: int = 0) -> Column:
+        return Column(heading=heading, cells=tuple(cell(row) for row in rows), drop=drop)
+
+    columns = _axes(rows)
+    if scheduled:
+        columns += [
+            column("TTFT p50", "from due", cell=_latency("ttft_from_due", "p50", interval=True)),
+            column("p99", cell=_latency("ttft_from_due", "p99")),
+            column("TTFT p50", "from sent", cell=_latency("ttft", "p50"), drop=2),
+        ]
+    else:
+        columns += [
+            column("TTFT p50", cell=_latency("ttft", "p50", interval=True)),
+            column("p99", cell=_latency("ttft", "p99")),
+        ]
+    if any("ttfo" in row.metrics for row in rows):
+        columns.append(column("TTFO p50", cell=_latency("ttfo", "p50"), drop=5))
     columns += [
-        _column(rows, ("tok/s", "per user"), lambda row: number(row.rates.get("tokens_per_s_per_user")), 3),
-        _column(rows, ("tok/s", "total"), lambda row: number(row.rates.get("output_tokens_per_s"))),
+        column("TPOT p50", cell=_latency("tpot", "p50", interval=True), drop=1),
+        column("tok/s", "per user", cell=_rate("tokens_per_s_per_user"), drop=3),
+        column("tok/s", "total", cell=_rate("output_tokens_per_s")),
     ]
-    if open_loop:
-        columns.append(
-            _column(rows, ("req/s", "done"), lambda row: number(row.rates.get("requests_per_s")), 4)
-        )
+    if scheduled:
+        columns.append(column("req/s", "done", cell=_rate("requests_per_s"), drop=4))
     if any("goodput_per_s" in row.rates for row in rows):
-        columns.append(
-            _column(rows, ("goodput", "req/s"), lambda row: number(row.rates.get("goodput_per_s")))
-        )
+        columns.append(column("goodput", "req/s", cell=_rate("goodput_per_s")))
     if any("cost_per_1k_usd" in row.rates for row in rows):
         columns.append(
-            _column(rows, ("$/1k req", "at load"), lambda row: dollars(row.rates.get("cost_per_1k_usd")))
+            column("$/1k req", "at load", cell=lambda row: dollars(row.rates.get("cost_per_1k_usd")))
         )
-    columns += [
-        _column(rows, ("ok/n",), lambda row: f"{row.outcomes.get('ok', 0):,}/{row.requests:,}"),
-        Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True),
-    ]
-    return tuple(columns)
+    columns.append(column("ok/n", cell=lambda row: f"{row.outcomes.get('ok', 0):,}/{row.requests:,}"))
+    return *columns, Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True)
 
 
 def quantile(summary: Summary, metric: str, name: str) -> Estimate | None:
@@ -58,18 +70,22 @@ def quantile(summary: Summary, metric: str, name: str) -> Estimate | None:
     return None if found is None else found.quantiles.get(name)
 
 
-def _column(
-    rows: tuple[Summary, ...], heading: tuple[str, ...], cell: Callable[[Summary], str], drop: int = 0
-) -> Column:
-    return Column(heading=heading, cells=tuple(cell(row) for row in rows), drop=drop)
+def _latency(metric: str, name: str, *, interval: bool = False) -> Callable[[Summary], str]:
+    """A cell with one quantile in ms."""
+    return lambda row: number(quantile(row, metric, name), unit="ms", interval=interval)
 
 
-def _axes(rows: tuple[Summary, ...]) -> list[Column]:
+def _rate(name: str) -> Callable[[Summary], str]:
+    """A cell with one rate."""
+    return lambda row: number(row.rates.get(name))
+
+
+def _axes(rows: Sequence[Summary]) -> list[Column]:
     """What varies from point to point; the load always."""
     axes: tuple[tuple[tuple[str, ...], Callable[[Point], str]], ...] = (
         (("prompt", "tokens"), lambda point: f"{point.prompt_tokens:,}"),
         (("output", "tokens"), lambda point: f"{point.output_tokens:,}"),
-        (("req/s", "asked"), _rate),
+        (("req/s", "asked"), _asked_rate),
         (("in flight",), lambda point: NOTHING if point.concurrency is None else f"{point.concurrency:,}"),
     )
     columns = [
@@ -80,38 +96,7 @@ def _axes(rows: tuple[Summary, ...]) -> list[Column]:
     return varying if load in varying or not rows else [*varying, load]
 
 
-def _rate(point: Point) -> str:
+def _asked_rate(point: Point) -> str:
     if point.rate is None:
         return NOTHING
     return "all at once" if point.load == "offline" else f"{point.rate:g}"
-
-
-def _latencies(rows: tuple[Summary, ...], lead: str) -> list[Column]:
-    """TTFT (from due where there is a schedule, from sent beside it), TTFO if any, TPOT."""
-    title = ("TTFT p50", "from due") if lead == "ttft_from_due" else ("TTFT p50",)
-    columns = [
-        _column(rows, title, lambda row: number(quantile(row, lead, "p50"), unit="ms", interval=True)),
-        _column(rows, ("p99",), lambda row: number(quantile(row, lead, "p99"), unit="ms")),
-    ]
-    if lead == "ttft_from_due":
-        columns.append(
-            _column(
-                rows,
-                ("TTFT p50", "from sent"),
-                lambda row: number(quantile(row, "ttft", "p50"), unit="ms"),
-                2,
-            )
-        )
-    if any("ttfo" in row.metrics for row in rows):
-        columns.append(
-            _column(rows, ("TTFO p50",), lambda row: number(quantile(row, "ttfo", "p50"), unit="ms"), 5)
-        )
-    columns.append(
-        _column(
-            rows,
-            ("TPOT p50",),
-            lambda row: number(quantile(row, "tpot", "p50"), unit="ms", interval=True),
-            1,
-        )
-    )
-    return columns

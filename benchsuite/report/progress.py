@@ -7,15 +7,14 @@ _BAR = 20
 
 
 def progress_line(progress: Progress, *, bar: bool = False) -> str:
-    """`[1/3] 8 in flight, trial 2 of 3: 120 of 240, 14.2 req/s, TTFT 34 ms, 1,020 tok/s`, errors and lag if any."""
+    """`[1/3] 8 in flight, trial 2 of 3: 120 of 240, 14.2 req/s, TTFT 34 ms, 1,020 tok/s`…"""
     point = progress.point
     which = f"trial {progress.trial} of {progress.trials}" if progress.phase == "measure" else "warm-up"
     share = done_share(progress)
-    drawn = (
-        f"{'━' * round(_BAR * share)}{'╌' * (_BAR - round(_BAR * share))} "
-        if bar and share is not None
-        else ""
-    )
+    drawn = ""
+    if bar and share is not None:
+        full = round(_BAR * share)
+        drawn = f"{'━' * full}{'╌' * (_BAR - full)} "
     if progress.total is not None:
         done = f"{progress.done:,} of {progress.total:,}"
     elif progress.total_s is not None:

@@ -1,11 +1,11 @@
 """Text laid out for a width: tables through rich, with or without colour."""
 
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from rich.box import Box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -18,7 +18,7 @@ COLOURS: Final = MappingProxyType(
 )
 """Colour only supports what the words say."""
 
-_NO_LINES: Final = Box("\n".join(["    "] * 8) + "\n")
+_UNBOUNDED: Final = 10_000
 
 
 def table(columns: Sequence[Column], *, width: int, styled: bool = False) -> str:
@@ -28,7 +28,9 @@ def table(columns: Sequence[Column], *, width: int, styled: bool = False) -> str
     while True:
         laid_out = _laid_out(kept)
         most = max((column.drop for column in kept), default=0)
-        if not most or Measurement.get(console, console.options, laid_out).maximum <= width:
+        # Measured in all the room there could be: a table never says that it wants more than it has.
+        wanted = Measurement.get(console, console.options.update(width=_UNBOUNDED), laid_out).maximum
+        if not most or wanted <= width:
             break
         kept = [column for column in kept if column.drop < most]
     return printed(console, laid_out)
@@ -41,11 +43,20 @@ def listing(
     width: int,
     styled: bool = False,
     right: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> str:
-    """Rows of words as a table; the columns named in `right` hold numbers."""
+    """Rows of words as a table; a heading may have two lines.
+
+    The columns named in `right` hold numbers, those in `whole` never break their cells.
+    """
     cells = list(zip(*rows, strict=True)) or [() for _ in headings]
     columns = [
-        Column(heading=(heading,), cells=tuple(column), left=heading not in right)
+        Column(
+            heading=tuple(heading.split("\n")),
+            cells=tuple(column),
+            left=heading not in right,
+            whole=heading in whole,
+        )
         for heading, column in zip(headings, cells, strict=True)
     ]
     return table(columns, width=width, styled=styled)
@@ -59,18 +70,17 @@ def printed(console: Console, laid_out: Table | Text) -> str:
 
 
 def words(text: str, *, width: int, styled: bool = False, style: str = "", indent: int = 0) -> str:
-    """Running text, wrapped with its further lines indented."""
-    lines = Text(text).wrap(_console(width, styled), max(20, width - indent))
-    console = _console(width, styled)
-    parts = [
-        printed(console, Text(" " * (indent if i else 0) + line.plain.rstrip(), style=style))
-        for i, line in enumerate(lines)
-    ]
-    return "\n".join(parts)
+    """Running text, wrapped between words, its further lines indented."""
+    margin = " " * indent
+    lines = textwrap.wrap(
+        text, max(20, width), subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+    )
+    console = _console(max(20, width, *map(len, lines)), styled)
+    return "\n".join(printed(console, Text(line, style=style)) for line in lines)
 
 
 def _console(width: int, styled: bool) -> Console:
-    """A console that writes nowhere; never asks the environment, so that the same values give the same text."""
+    """A console that writes nowhere and asks no environment: the same values give the same text."""
     return Console(
         file=io.StringIO(),
         width=width,
@@ -85,9 +95,11 @@ def _console(width: int, styled: bool) -> Console:
 
 
 def _laid_out(columns: Sequence[Column]) -> Table:
-    laid_out = Table(box=_NO_LINES, show_edge=False, pad_edge=True, padding=(0, 1), header_style="bold")
+    laid_out = Table(box=None, padding=(0, 1), header_style="bold")
     for column in columns:
-        laid_out.add_column("\n".join(column.heading), justify="left" if column.left else "right")
+        laid_out.add_column(
+            "\n".join(column.heading), justify="left" if column.left else "right", no_wrap=column.whole
+        )
     for row in zip(*(column.cells for column in columns), strict=True):
         laid_out.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     return laid_out

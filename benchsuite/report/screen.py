@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: who, what, one sentence, the table, what to know, what to type next."""
+"""A run in a terminal: who, what, one sentence, the table, what to know, what to type next."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from benchsuite.errors import UsageError
 from benchsuite.report.points import point_columns, quantile
 from benchsuite.report.render import COLOURS, table, words
-from benchsuite.report.units import duration, number, rounded, several
+from benchsuite.report.units import duration, error_ms, number, several
 from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning
 from benchsuite.workload.load import load, workload_digest
 
@@ -14,8 +14,16 @@ FEWEST_TRIALS = 3
 """With fewer, nothing says how much a repeated trial would differ."""
 
 
-def screen(run: Run, *, store: str, width: int, styled: bool = False, now: datetime | None = None) -> str:
-    """The whole screen after a run; `store` is the path as it may be shown."""
+def screen(
+    run: Run,
+    *,
+    store: str,
+    width: int,
+    styled: bool = False,
+    selector: str = "latest",
+    now: datetime | None = None,
+) -> str:
+    """The whole screen after a run; `store` is the path as it may be shown, `selector` finds the run."""
     manifest = run.manifest
     parts = [
         words(target_line(manifest), width=width),
@@ -33,9 +41,8 @@ def screen(run: Run, *, store: str, width: int, styled: bool = False, now: datet
     ]
     parts += [""] if told else []
     parts.append(words(f" {error_line(manifest, now or datetime.now(UTC))}", width=width, indent=1))
-    parts.append(
-        words(f" Run {short_id(manifest.run_id)} kept in {store} · show latest --how", width=width, indent=1)
-    )
+    kept = f" Run {short_id(manifest.run_id)} kept in {store} · show {selector} --how"
+    parts.append(words(kept, width=width, indent=1))
     return "\n".join(parts)
 
 
@@ -173,13 +180,13 @@ def error_line(manifest: Manifest, now: datetime) -> str:
     if level is None or manifest.selftest is None:
         return "This machine's own error isn't known yet: benchsuite selftest measures it."
     return (
-        f"This machine's own error at {level.load}: {rounded(level.ttft_error_p50_ms, digits=2)} ms p50, "
-        f"{rounded(level.ttft_error_p99_ms, digits=2)} ms p99 (selftest, {age(manifest.selftest.time, now)})."
+        f"This machine's own error at {level.load}: {error_ms(level.ttft_error_p50_ms)} ms p50, "
+        f"{error_ms(level.ttft_error_p99_ms)} ms p99 (selftest, {age(manifest.selftest.time, now)})."
     )
 
 
 def nearest_level(manifest: Manifest) -> SelftestLevel | None:
-    """The selftest's level that stands for this run: the lowest one that is no lighter than its heaviest load."""
+    """The selftest's level that stands for this run: the lightest that is no lighter than its load."""
     if manifest.selftest is None or not manifest.selftest.levels:
         return None
     streams = max((point.concurrency or 0 for point in manifest.points), default=0)

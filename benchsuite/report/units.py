@@ -14,14 +14,14 @@ _MS_PER_LONG = 10_000.0
 def rounded(value: float, half: float | None = None, *, digits: int = 3, decimals: int = 2) -> str:
     """`value` with thousands separators, at most `digits` significant ones and `decimals` after the point.
 
-    `half` is half its interval: digits below the interval's first are left out.
+    `half` is half its interval: digits below the interval's first are left out, but two stay.
     """
     place = _place(value, half, digits, decimals)
     return f"{round(value, -place):,.{max(0, -place)}f}"
 
 
 def spread(value: float, half: float, *, digits: int = 3, decimals: int = 2) -> str:
-    """Half an interval in the digits of `rounded(value, half)`, never less than one unit of the last: `±0.1`."""
+    """Half an interval in the digits of `rounded(value, half)`, at least one unit of the last: `±0.1`."""
     place = _place(value, half, digits, decimals)
     shown = max(round(half, -place), 10.0**place)
     return f"±{shown:,.{max(0, -place)}f}"
@@ -32,18 +32,18 @@ def _place(value: float, half: float | None, digits: int, decimals: int) -> int:
     place = -decimals
     if value:
         place = max(place, math.floor(math.log10(abs(value))) - digits + 1)
-    if half:
-        # An interval wider than the number itself must not round the number away.
-        first = math.floor(math.log10(half))
-        place = max(place, min(first, math.floor(math.log10(abs(value))) if value else first))
+    if half and value:
+        # Two digits stay, or a rate of 1,640 ± 1,000 would read 2,000; of pure noise one stays.
+        order = math.floor(math.log10(abs(value)))
+        place = max(place, min(math.floor(math.log10(half)), order - (half < abs(value))))
     return place
 
 
 def half_width(estimate: Estimate) -> float | None:
-    """Half of an estimate's interval (its longer side); None: it has none."""
+    """Half of an estimate's interval; None: it has none."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return None
-    return max(estimate.high - estimate.value, estimate.value - estimate.low)
+    return (estimate.high - estimate.low) / 2
 
 
 def number(estimate: Estimate | None, *, unit: str = "", interval: bool = False) -> str:
@@ -65,6 +65,11 @@ def duration(ms: float) -> str:
         return f"{rounded(ms, digits=2)} ms"
     seconds = ms / 1000
     return f"{rounded(seconds, digits=2)} s" if seconds < 120 else f"{rounded(seconds / 60, digits=2)} min"
+
+
+def error_ms(ms: float) -> str:
+    """This machine's own error, where a few µs matter: two digits."""
+    return rounded(ms, digits=2, decimals=3)
 
 
 def dollars(estimate: Estimate | None) -> str:

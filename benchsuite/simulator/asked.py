@@ -19,21 +19,16 @@ class Refused(Exception):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A sound completion request. `prompt`: its words, or token ids; `template_tokens` stand before it."""
+    """A sound completion request. `prompt`: its tokens, kept only where there is a prefix cache."""
 
     chat: bool
     model: str
     prompt: list[Any]
-    template_tokens: int
+    prompt_tokens: int
     output_tokens: int
     stream: bool
     include_usage: bool
     cache: bool
-
-    @property
-    def prompt_tokens(self) -> int:
-        """All tokens of the prompt, with the template's."""
-        return len(self.prompt) + self.template_tokens
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -76,19 +71,14 @@ def read(body: bytes, chat: bool, config: SimConfig) -> Asked:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(400, f"the body can't be read: {error}", "invalid_request_error") from None
     if config.strict and said.model != config.model:
-        raise Refused(
-            404, "there is no such model here", "invalid_request_error", "model_not_found"
-        )
-    if isinstance(said, _Chat):
-        prompt, template_tokens = _words(said.messages), config.template_tokens
-    else:
-        prompt, template_tokens = _plain(said.prompt, config.template_tokens)
-    room = config.context_tokens - len(prompt) - template_tokens
+        raise Refused(404, "there is no such model here", "invalid_request_error", "model_not_found")
+    template = [""] * config.template_tokens
+    prompt = template + _words(said.messages) if isinstance(said, _Chat) else _plain(said.prompt, template)
+    room = config.context_tokens - len(prompt)
     if room < 0:
         raise Refused(
             400,
-            f"This server's context length is {config.context_tokens} tokens; "
-            f"the prompt has {len(prompt) + template_tokens}.",
+            f"This server's context length is {config.context_tokens} tokens; the prompt has {len(prompt)}.",
             "invalid_request_error",
             "context_length_exceeded",
         )
@@ -99,8 +89,8 @@ def read(body: bytes, chat: bool, config: SimConfig) -> Asked:
     return Asked(
         chat=chat,
         model=said.model or config.model,
-        prompt=prompt,
-        template_tokens=template_tokens,
+        prompt=prompt if config.prefix_cache else [],
+        prompt_tokens=len(prompt),
         output_tokens=min(limit or config.default_max_tokens, max(room, 1)),
         stream=bool(said.stream),
         include_usage=config.usage and options is not None and bool(options.include_usage),
@@ -120,12 +110,12 @@ def _words(messages: list[_Message]) -> list[str]:
     return words
 
 
-def _plain(prompt: str | list[Any], template_tokens: int) -> tuple[list[Any], int]:
-    """A text, a list of token ids, or a list with just one of either."""
+def _plain(prompt: str | list[Any], template: list[str]) -> list[Any]:
+    """A text, which gets the template too, a list of token ids, or a list with just one of either."""
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
         prompt = prompt[0]
     if isinstance(prompt, str):
-        return prompt.split(), template_tokens
+        return template + prompt.split()
     if not all(type(token) is int for token in prompt):
         raise Refused(400, "prompt has to be one text or one list of token ids", "invalid_request_error")
-    return prompt, 0
+    return prompt

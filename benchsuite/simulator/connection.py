@@ -1,5 +1,7 @@
 """One client's connection: HTTP requests in, bytes out, TLS in between."""
 
+import contextlib
+import socket
 import ssl
 import struct
 import time
@@ -9,6 +11,7 @@ from typing import Protocol
 import httptools
 import msgspec
 
+from benchsuite.simulator.tls import Tls
 from benchsuite.simulator.wakeup import WRITE
 
 _READ_BYTES = 1 << 16
@@ -17,7 +20,7 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
-    """A request received in full. `plain`: the client can't read chunked answers; `close`: it wants no more."""
+    """A request received in full. `plain`: its sender can't read chunks; `close`: it wants no more."""
 
     method: str
     path: str
@@ -49,13 +52,13 @@ class Connection:
         *("_path", "_request_id", "_body"),
     )
 
-    def __init__(self, sock: "ssl.socket.socket", host: Host, context: ssl.SSLContext | None) -> None:
+    def __init__(self, sock: socket.socket, host: Host, context: ssl.SSLContext | None) -> None:
         self.fd = sock.fileno()
         self.over = False
         self._sock = sock
         self._host = host
         self._tls = Tls(context) if context else None
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._inbox: deque[Incoming] = deque()
         self._busy = False
         self._backlog = bytearray()
@@ -86,8 +89,10 @@ class Connection:
         if not data:
             self.end()
             return
+        parser = self._parser
+        assert parser is not None
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.end()
 
@@ -115,6 +120,8 @@ class Connection:
     def on_message_complete(self) -> None:
         """httptools: the request is there."""
         parser = self._parser
+        if parser is None:
+            return
         self._inbox.append(
             Incoming(
                 method=parser.get_method().decode("ascii", "replace"),
@@ -188,7 +195,8 @@ class Connection:
             return
         self.over = True
         if self._tls and not self._backlog:
-            self._tls.bid_farewell(self._sock)
+            with contextlib.suppress(OSError):
+                self._sock.send(self._tls.farewell())
         self._host.lost(self)
         self._release()
 
@@ -197,7 +205,7 @@ class Connection:
         if self.over:
             return
         self.over = True
-        self._sock.setsockopt(ssl.SOL_SOCKET, ssl.socket.SO_LINGER, _LINGER_NOT)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
         self._host.lost(self)
         self._release()
 

@@ -11,10 +11,9 @@ from benchsuite.simulator.asked import Asked, Refused
 from benchsuite.simulator.config import SimConfig
 
 SERVER = "benchsuite-sim"
-WORDS = tuple(
-    " amber birch cedar delta ember fjord grove heath inlet jetty knoll larch maple north ocean prairie".split(
-        " "
-    )[1:]
+WORDS = (
+    *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath"),
+    *("inlet", "jetty", "knoll", "larch", "maple", "north", "ocean", "prairie"),
 )
 """What every answer says, over and over; one word is one token."""
 
@@ -49,7 +48,9 @@ class Dialect:
     def stream_head(self, plain: bool, close: bool) -> bytes:
         """Status line and headers of a stream."""
         framing = "" if plain else "Transfer-Encoding: chunked\r\n"
-        return _head(200, "text/event-stream; charset=utf-8", framing + "Cache-Control: no-cache\r\n", plain, close)
+        return _head(
+            200, "text/event-stream; charset=utf-8", framing + "Cache-Control: no-cache\r\n", plain, close
+        )
 
     def role(self, asked: Asked, plain: bool) -> bytes:
         """The chunk that only says who speaks; empty where the dialect has none."""
@@ -71,7 +72,9 @@ class Dialect:
         """What follows the last token: finish reason, usage where asked for, and `[DONE]`."""
         shape = self._shape(asked, plain)
         empty = '"delta":{}' if asked.chat else '"text":""'
-        data = _event(f'{shape.opening}"choices":[{{"index":0,{empty},"logprobs":null,"finish_reason":"{finish}"}}]{shape.closing}')
+        data = _event(
+            f'{shape.opening}"choices":[{{"index":0,{empty},"logprobs":null,"finish_reason":"{finish}"}}]{shape.closing}'
+        )
         if asked.include_usage:
             usage = _encode(self._usage(asked, tokens, cached)).decode()
             data += _event(f'{shape.opening}"choices":[],"usage":{usage}}}')
@@ -79,7 +82,9 @@ class Dialect:
 
     def stream_error(self, plain: bool) -> bytes:
         """An error in the middle of a stream, and the stream's end."""
-        data = b'data: {"error":{"message":"simulated error","type":"server_error","param":null,"code":500}}\n\n'
+        data = (
+            b'data: {"error":{"message":"simulated error","type":"server_error","param":null,"code":500}}\n\n'
+        )
         return _framed(data + b"data: [DONE]\n\n", plain) + _last(plain)
 
     # ------------------------------------------------------------ whole answers
@@ -96,7 +101,7 @@ class Dialect:
             choice = {"index": 0, "message": message, **end}
         else:
             choice = {"index": 0, "text": text, **end}
-        answer = {
+        answer: dict[str, object] = {
             "id": "chatcmpl-sim" if asked.chat else "cmpl-sim",
             "object": "chat.completion" if asked.chat else "text_completion",
             "created": self._created,
@@ -115,7 +120,9 @@ class Dialect:
 
     def answer(self, status: int, body: bytes, plain: bool, close: bool, extra: str = "") -> bytes:
         """Any JSON answer."""
-        return _head(status, "application/json", f"Content-Length: {len(body)}\r\n{extra}", plain, close) + body
+        return (
+            _head(status, "application/json", f"Content-Length: {len(body)}\r\n{extra}", plain, close) + body
+        )
 
     # ------------------------------------------------------------ parts
 
@@ -153,7 +160,9 @@ class Dialect:
         return shape
 
     def _make(self, asked: Asked, plain: bool) -> Shape:
-        identity, kind = ("chatcmpl-sim", "chat.completion.chunk") if asked.chat else ("cmpl-sim", "text_completion")
+        identity, kind = (
+            ("chatcmpl-sim", "chat.completion.chunk") if asked.chat else ("cmpl-sim", "text_completion")
+        )
         model = _encode(asked.model).decode()
         opening = f'{{"id":"{identity}","object":"{kind}","created":{self._created},"model":{model},'
         bare = Shape(
@@ -174,7 +183,9 @@ class Dialect:
             bare,
             role=role,
             content=[_token_event(bare, "content", _text(start, size), plain) for start in starts],
-            reasoning=[_token_event(bare, "reasoning_content", _text(start, size), plain) for start in starts],
+            reasoning=[
+                _token_event(bare, "reasoning_content", _text(start, size), plain) for start in starts
+            ],
         )
 
 
@@ -189,7 +200,9 @@ def _token_event(shape: Shape, field: str, text: str, plain: bool) -> bytes:
 
 
 def _choice(shape: Shape, said: str) -> str:
-    return f'{shape.opening}"choices":[{{"index":0,{said},"logprobs":null,"finish_reason":null}}]{shape.closing}'
+    return (
+        f'{shape.opening}"choices":[{{"index":0,{said},"logprobs":null,"finish_reason":null}}]{shape.closing}'
+    )
 
 
 def _event(data: str) -> bytes:

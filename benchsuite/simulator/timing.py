@@ -38,8 +38,10 @@ def first_token_ns(rng: Random, config: SimConfig, computed_tokens: int) -> int:
 def gap_ns(rng: Random, config: SimConfig, tokens: int, in_service: int) -> int:
     """From one event to the next, which carries `tokens` tokens, with `in_service` answers under way."""
     cv = config.itl_cv
-    if cv:
-        drawn_ms = sum(lognormal(rng, config.itl_ms, cv) for _ in range(tokens))
-    else:
-        drawn_ms = config.itl_ms * tokens
+    drawn_ms = sum(lognormal(rng, config.itl_ms, cv) for _ in range(tokens)) if cv else config.itl_ms * tokens
     return round(drawn_ms * 1e6 * (1 + config.batch_slowdown * (in_service - 1)))
+
+
+def steady_itl_ns(config: SimConfig) -> int:
+    """The ITL where it is always the same, whatever is drawn and whoever else is served; else 0."""
+    return 0 if config.itl_cv or config.batch_slowdown else round(config.itl_ms * 1e6)

@@ -24,7 +24,7 @@ class TruthEntry(Noun, frozen=True, kw_only=True, gc=False):
     is a stalled answer that the client gave up, `client_closed` any other. `fault`: the one it got.
     `received_ns`: the request was there in full. `events_ns[i]`: right before the send that carries
     token event i, `lateness_us[i]` after it was due; empty for answers that aren't streamed.
-    `due_lateness_us_max`: over everything that was due, streamed or not. `end_ns`: right before the
+    `due_lateness_us_max`: the worst of these, or of the whole answer. `end_ns`: right before the
     last send, or when the answer was given up.
     """
 
@@ -60,7 +60,9 @@ class TruthLog:
         self._waiting: deque[tuple[int, TruthEntry]] = deque()
         self._fd = -1
         if path is not None:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
         self.on = path is not None
 
     def add(self, entry: TruthEntry) -> None:

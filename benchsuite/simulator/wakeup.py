@@ -54,25 +54,32 @@ class EpollPoller:
         self._epoll.register(self._timer, READ | _EDGE)
 
     def watch(self, fd: int) -> None:
+        """For reading."""
         self._epoll.register(fd, READ)
 
     def writing(self, fd: int, wanted: bool) -> None:
+        """For writing too, or no more."""
         self._epoll.modify(fd, READ | WRITE if wanted else READ)
 
     def forget(self, fd: int) -> None:
+        """No more."""
         self._epoll.unregister(fd)
 
     def wait(self, until_ns: int | None) -> list[tuple[int, int]]:
+        """Sleeps up to a second."""
         if until_ns is None:
             return self._epoll.poll(_IDLE_S, _MOST)
         at_ns = until_ns - _SPIN_NS
         if at_ns <= time.monotonic_ns():
             return self._epoll.poll(0, _MOST)
-        self._settime(self._timer, 1, _ITIMERSPEC.pack(0, 0, at_ns // 1_000_000_000, at_ns % 1_000_000_000), None)
+        self._settime(
+            self._timer, 1, _ITIMERSPEC.pack(0, 0, at_ns // 1_000_000_000, at_ns % 1_000_000_000), None
+        )
         timer = self._timer
         return [ready for ready in self._epoll.poll(_IDLE_S, _MOST) if ready[0] != timer]
 
     def close(self) -> None:
+        """Nothing is watched any more."""
         self._epoll.close()
         os.close(self._timer)
 
@@ -84,25 +91,34 @@ class SelectorPoller:
         self._selector = selectors.DefaultSelector()
 
     def watch(self, fd: int) -> None:
+        """For reading."""
         self._selector.register(fd, selectors.EVENT_READ)
 
     def writing(self, fd: int, wanted: bool) -> None:
+        """For writing too, or no more."""
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0)
         self._selector.modify(fd, events)
 
     def forget(self, fd: int) -> None:
+        """No more."""
         self._selector.unregister(fd)
 
     def wait(self, until_ns: int | None) -> list[tuple[int, int]]:
+        """Sleeps up to a second."""
         timeout_s = _IDLE_S
         if until_ns is not None:
             timeout_s = max(0.0, min(_IDLE_S, (until_ns - time.monotonic_ns()) / 1e9 - 0.001))
         return [
-            (key.fd, (READ if events & selectors.EVENT_READ else 0) | (WRITE if events & selectors.EVENT_WRITE else 0))
+            (
+                key.fd,
+                (READ if events & selectors.EVENT_READ else 0)
+                | (WRITE if events & selectors.EVENT_WRITE else 0),
+            )
             for key, events in self._selector.select(timeout_s)[:_MOST]
         ]
 
     def close(self) -> None:
+        """Nothing is watched any more."""
         self._selector.close()
 
 

@@ -107,8 +107,10 @@ def mean_in_flight(columns: Columns, window: Window) -> float:
 
 def peak_in_flight(columns: Columns) -> int:
     """Most requests in flight at any send."""
-    sent, ended = _sends_and_ends(columns)
-    return int(_in_flight_at(sent, sent, ended).max(initial=0))
+    there = columns.sent_ns != ABSENT
+    sent, ended = np.sort(columns.sent_ns[there]), np.sort(columns.end_ns[there])
+    in_flight = np.arange(1, len(sent) + 1) - np.searchsorted(ended, sent, "right")
+    return int(in_flight.max(initial=0))
 
 
 def client_lag_ms(point: Point, info: TrialInfo, columns: Columns) -> Floats:
@@ -123,10 +125,12 @@ def client_lag_ms(point: Point, info: TrialInfo, columns: Columns) -> Floats:
         return np.empty(0)
     lag = (sent - due) / 1e6
     if point.load == "open" and point.concurrency is not None and len(sent):
-        _, ended = _sends_and_ends(columns)
+        ended = np.sort(columns.end_ns[there])
         # The cap is split over the workers, so one of them may hold back while others have room.
         full = max(1, point.concurrency // max(1, len(info.workers)))
-        held = _in_flight_at(due, sent, ended, itself=0) >= full
+        # Those due before and not ended: in flight, or waiting with it.
+        ahead = np.searchsorted(np.sort(due), due, "left") - np.searchsorted(ended, due, "right")
+        held = ahead >= full
         before = np.searchsorted(ended, sent, "right") - 1
         freed = np.where(before >= 0, ended[np.maximum(before, 0)], due)
         lag = np.where(held, (sent - np.maximum(due, freed)) / 1e6, lag)
@@ -216,18 +220,6 @@ def _events_inside(columns: Columns, window: Window) -> Ints:
     hits = (arrival_us > 0) & (arrival_us <= (window.end_ns - window.start_ns) // 1000)
     running = np.concatenate(([0], np.cumsum(hits)))
     return np.asarray(inside + running[offsets[1:]] - running[offsets[:-1]], dtype=np.int64)
-
-
-def _sends_and_ends(columns: Columns) -> tuple[Ints, Ints]:
-    """Instants of all sends and of their ends, each in order."""
-    there = columns.sent_ns != ABSENT
-    return np.sort(columns.sent_ns[there]), np.sort(columns.end_ns[there])
-
-
-def _in_flight_at(at_ns: Ints, sent_ns: Ints, ended_ns: Ints, itself: int = 1) -> Ints:
-    """Requests in flight at some instants; `itself`: count a send at the very instant."""
-    begun = np.searchsorted(sent_ns, at_ns, "right" if itself else "left")
-    return np.asarray(begun - np.searchsorted(ended_ns, at_ns, "right"), dtype=np.int64)
 
 
 def _inverse(tpot: Estimate) -> Estimate:

@@ -80,6 +80,8 @@ def no_answers(facts: Facts) -> Warning | None:
     """A trial without any answered request measures nothing."""
     if facts.ok and not facts.trials_without_answers:
         return None
+    if not facts.requests:
+        return _warning("no_answers", "invalid", "nothing was measured", "measure again", answered=0)
     which = "no request was answered" if not facts.ok else "a trial had no answered request"
     return _warning("no_answers", "invalid", which, _about_errors(facts), answered=facts.ok)
 

@@ -23,7 +23,8 @@ _Trial = tuple[TrialInfo, Columns, rates.Window | None]
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """What a run knows about itself and its server, the same for all its points.
 
-    `template_cached_tokens`: the chat template's own prefix, which any request may find cached.
+    `template_cached_tokens`: the chat template's own prefix, which any request may find cached; None:
+    unknown, and the template's whole overhead, which holds it, is allowed.
     """
 
     workload: Workload
@@ -31,7 +32,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     identity_slots: int | None
     lengths: Lengths | None
     cached_supported: bool
-    template_cached_tokens: int = 0
+    template_cached_tokens: int | None = None
     interrupted: bool = False
 
 
@@ -45,7 +46,7 @@ def summarise(
     identity_slots: int | None,
     lengths: Lengths | None,
     cached_supported: bool,
-    template_cached_tokens: int = 0,
+    template_cached_tokens: int | None = None,
     interrupted: bool = False,
 ) -> Summary:
     """One point alone; `table` as `RunDir.records(point)` gives it, with a `trial` column.
@@ -126,13 +127,16 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         if window and (share := rates.delivered_share(point, each, window)) is not None
     ]
     lengths = conditions.lengths
+    overhead = lengths.overhead if lengths else 0
+    template = conditions.template_cached_tokens
+    allowed = overhead if template is None else template
     hits = [_hits(each) for each in columns] if conditions.cached_supported else []
     return Facts(
         point=point,
         workload=conditions.workload,
         exact_output=conditions.capabilities_exact_output,
         slots=conditions.identity_slots,
-        overhead=lengths.overhead if lengths else 0,
+        overhead=overhead,
         interrupted=conditions.interrupted,
         requests=summary.requests,
         ok=sum(_count(each.ok) for each in columns),
@@ -156,7 +160,7 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         without_usage=sum(_count(each.ok & (each.output_tokens == ABSENT)) for each in columns),
         cached_excess=metrics.mean(
             [
-                np.maximum(each.cached_tokens[_cached_known(each)] - conditions.template_cached_tokens, 0)
+                np.maximum(each.cached_tokens[_cached_known(each)] - allowed, 0)
                 for each in columns
                 if conditions.cached_supported
             ]

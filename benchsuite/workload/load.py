@@ -105,8 +105,16 @@ def parse_slo(text: str) -> Slo:
 
 
 def workload_digest(workload: Workload) -> str:
-    """SHA-256 (hex) of everything the workload asks, defaults included: equal digests, equal questions."""
-    fields = msgspec.to_builtins(workload)
+    """SHA-256 (hex) of everything the workload asks: equal digests, equal questions.
+
+    What is left at its default isn't part of it, so that a field added later changes no digest.
+    """
+    asked = {
+        field.name: value
+        for field in msgspec.structs.fields(workload)
+        if (value := getattr(workload, field.name)) != field.default
+    }
+    fields = msgspec.to_builtins(asked)
     # JSON knows no infinity: msgspec would write null.
     fields["rate"] = ["inf" if math.isinf(rate) else rate for rate in workload.rate]
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()

@@ -1,0 +1,129 @@
+"""What a worker sends when: pure bookkeeping of calls, due instants and slots; it owns no socket."""
+
+import heapq
+from collections import deque
+
+from benchsuite.engine.connection import Connection
+from benchsuite.engine.spec import WorkerSpec
+
+AHEAD_NS = 20_000_000
+"""An open loop opens connections at most this long before they are due."""
+
+Planned = tuple[int, int, bytes]
+"""A call as it comes: index, due offset in ns (-1: closed loop), the request's bytes."""
+Due = tuple[int, int, int, bytes]
+"""A call to send: index, reconnects so far, due instant, the request's bytes."""
+
+
+class Schedule:
+    """Calls and when they may go: as slots get free (closed loop), or at instants of their own.
+
+    `calls` are to come, `near` those of an open loop that want a connection soon, `late` those that
+    only wait for one. `free_slots` is a heap: the instants since (or from) which slots are free.
+    """
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.closed = spec.loop == "closed"
+        self.slots = spec.slots
+        self.seconds = spec.seconds if self.closed else None
+        self.calls: deque[Planned] = deque()
+        self.calls_ended = False
+        self.near: deque[Planned] = deque()
+        self.late: deque[Due] = deque()
+        self.free_slots: list[int] = []
+        self.start_ns = 0
+        self.stop_sending_ns = 1 << 62
+        self.draining = False
+
+    def begin(self, start_ns: int) -> None:
+        """Start the clock."""
+        self.start_ns = start_ns
+        if self.seconds is not None:
+            self.stop_sending_ns = start_ns + int(self.seconds * 1e9)
+        if self.closed:
+            self.free_slots = [start_ns] * (self.slots or 1)
+
+    def over(self, now_ns: int) -> bool:
+        """Is the time for sending up?"""
+        return self.draining or now_ns >= self.stop_sending_ns
+
+    def exhausted(self, now_ns: int) -> bool:
+        """Is there nothing left to send, now or ever?"""
+        if self.late:
+            return False
+        return self.over(now_ns) or (self.calls_ended and not self.calls and not self.near)
+
+    def drain(self) -> None:
+        """Send nothing new; a call that a lost connection took with it still gets its second try."""
+        self.draining = True
+        self.calls.clear()
+        self.near.clear()
+        self.late = deque(call for call in self.late if call[1])
+
+    def approach(self, now_ns: int) -> None:
+        """Move an open loop's calls on: those that are near, and those that are due."""
+        start_ns, over = self.start_ns, self.over(now_ns)
+        if self.closed:
+            return
+        while self.calls and start_ns + self.calls[0][1] - AHEAD_NS <= now_ns:
+            self.near.append(self.calls.popleft())
+        while self.near and start_ns + self.near[0][1] <= now_ns:
+            index, offset_ns, payload = self.near.popleft()
+            if not over:
+                self.late.append((index, 0, start_ns + offset_ns, payload))
+
+    def take(self, now_ns: int, connection: Connection | None = None) -> Due | None:
+        """The next call to send now; None: nothing is due.
+
+        A closed loop's call is due when its slot got free; where `connection` was opened for it, as
+        much later as the opening took.
+        """
+        if self.late:
+            return self.late.popleft()
+        if not self.closed or not self.calls or self.over(now_ns):
+            return None
+        if not self.free_slots or self.free_slots[0] > now_ns:
+            return None
+        due_ns = heapq.heappop(self.free_slots)
+        if connection is not None and not connection.served:
+            opening_ns = connection.ready_ns - connection.opened_ns
+            due_ns = max(due_ns, min(connection.ready_ns, due_ns + opening_ns))
+        index, _due, payload = self.calls.popleft()
+        return index, 0, due_ns, payload
+
+    def again(self, index: int, due_ns: int, payload: bytes) -> None:
+        """Send a call that its connection lost once more, before all others."""
+        self.late.appendleft((index, 1, due_ns, payload))
+
+    def free(self, at_ns: int) -> None:
+        """A slot is free from that instant on."""
+        if self.closed:
+            heapq.heappush(self.free_slots, at_ns)
+
+    def room(self, busy: int) -> int:
+        """How many more an open loop may have in flight; a closed one is held by its slots."""
+        return (1 << 30) - busy if self.closed or self.slots is None else self.slots - busy
+
+    def wanted(self, now_ns: int, busy: int) -> int:
+        """How many connections there is a use for, besides the busy ones."""
+        if self.over(now_ns):
+            return min(len(self.late), self.room(busy))
+        if self.closed:
+            return min(sum(at_ns <= now_ns for at_ns in self.free_slots), len(self.calls)) + len(self.late)
+        return min(len(self.late) + len(self.near), self.room(busy))
+
+    def wanted_at_start(self) -> int:
+        """How many connections the first instant needs."""
+        if self.closed:
+            return min(self.slots or 1, len(self.calls))
+        wanted = sum(1 for call in self.calls if call[1] <= AHEAD_NS)
+        return min(wanted, self.room(0))
+
+    def next_ns(self) -> int:
+        """The next instant at which an open loop has something to do; 0: none."""
+        times = []
+        if not self.closed and self.near:
+            times.append(self.start_ns + self.near[0][1])
+        if not self.closed and self.calls:
+            times.append(self.start_ns + self.calls[0][1] - AHEAD_NS)
+        return min(times, default=0)

@@ -1,0 +1,268 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from benchsuite.report.how import how
+from benchsuite.report.listing import matches, overview, run_table, selftest_table
+from benchsuite.report.markdown import markdown
+from benchsuite.report.progress import progress_line
+from benchsuite.report.render import words
+from benchsuite.report.screen import age, error_line, screen, sentence, warning_lines
+from benchsuite.report.units import dollars, duration, number, rounded, spread
+from benchsuite.types import Estimate, Point, Progress, Run
+from benchsuite.workload.load import load, workload_digest
+
+FILES = Path(__file__).parent / "report"
+NOW = datetime(2026, 11, 20, 11, tzinfo=UTC)
+STORE = "~/.local/share/benchsuite"
+
+
+def replaced(value, **changes):
+    return msgspec.structs.replace(value, **changes)
+
+
+@pytest.fixture
+def run():
+    read = msgspec.json.decode((FILES / "chat.json").read_bytes(), type=Run)
+    return replaced(read, manifest=replaced(read.manifest, workload_digest=workload_digest(load("chat@1"))))
+
+
+def only(run, row):
+    """The same run with a single point."""
+    manifest = replaced(run.manifest, points=(row.point,))
+    return replaced(run, manifest=manifest, summaries=(row,), verdict=row.verdict)
+
+
+@pytest.mark.parametrize("width", [100, 80])
+def test_the_screen_is_what_it_was(run, width):
+    expected = (FILES / f"screen-{width}.txt").read_text(encoding="utf-8")
+    text = screen(run, store=STORE, width=width, now=NOW) + "\n"
+    assert text == expected
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_markdown_is_what_it_was(run):
+    assert markdown(run, now=NOW) == (FILES / "chat.md").read_text(encoding="utf-8")
+
+
+def test_colour_adds_nothing_to_the_words(run):
+    styled = screen(run, store=STORE, width=100, styled=True, now=NOW)
+    plain = "".join(part.partition("m")[2] for part in ("m" + styled).split("\x1b["))
+    squeezed = [line.rstrip() for line in plain.splitlines()]
+    assert "\x1b[" in styled
+    assert squeezed == screen(run, store=STORE, width=100, now=NOW).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "shown"),
+    [
+        (21.04, 1.2, "21 ±1"),
+        (6.912, 0.12, "6.9 ±0.1"),
+        (6912.0, 83.0, "6,910 ±80"),
+        (88.2, 0.0004, "88.2 ±0.1"),
+        (0.6123, 0.31, "0.61 ±0.31"),
+        (1640.0, 1100.0, "1,600 ±1,100"),
+        (21.0, 240.0, "20 ±240"),
+        (0.0312, 0.004, "0.03 ±0.01"),
+        (0.0, 0.2, "0.00 ±0.20"),
+    ],
+)
+def test_no_more_digits_than_the_interval_allows(value, half, shown):
+    assert f"{rounded(value, half)} {spread(value, half)}" == shown
+
+
+@pytest.mark.parametrize(
+    ("estimate", "shown"),
+    [
+        (Estimate(value=21.0, low=19.8, high=22.2, n=120, needs=6), "21 ms ±1"),
+        (Estimate(value=6.9123, n=120, needs=6), "6.91 ms"),
+        (Estimate(value=123_456.0, low=123_000.0, high=123_912.0, n=120, needs=6), "123.5 s ±0.5"),
+        (Estimate(value=None, n=120, needs=368), "n<368"),
+        (Estimate(value=None, n=0, needs=368), "–"),
+        (None, "–"),
+    ],
+)
+def test_a_cell_says_what_is_known(estimate, shown):
+    assert number(estimate, unit="ms", interval=True) == shown
+
+
+def test_prices_and_durations_in_running_text():
+    assert [dollars(Estimate(value=value)) for value in (2.1, 0.0214, 140.0)] == ["$2.10", "$0.021", "$140"]
+    assert [duration(ms) for ms in (0.62, 21.04, 380.0, 12_300.0, 240_000.0)] == [
+        *("0.62 ms", "21 ms", "0.38 s", "12 s"),
+        "4.0 min",
+    ]
+
+
+def test_the_sentence_of_one_point_counts_requests(run):
+    alone, eight, _ = run.summaries
+    assert sentence(only(run, alone)) == (
+        "Llama-3.1-8B-Instruct on vLLM 0.33.0: first token after 21 ms, 145 tokens/s for one user, "
+        "120 of 120 requests ok (valid)."
+    )
+    assert "131 tokens/s for each user with 8 in flight, 238 of 240" in sentence(only(run, eight))
+    nothing = replaced(alone, outcomes={"refused": 120}, verdict="invalid")
+    assert "none of 120 requests was answered (invalid)" in sentence(only(run, nothing))
+
+
+def test_an_open_loop_leads_with_latency_from_due(run):
+    row = run.summaries[0]
+    late = row.metrics["ttft"].quantiles | {"p50": Estimate(value=71.0, low=69.0, high=73.0, n=120, needs=6)}
+    row = replaced(
+        row,
+        point=replaced(row.point, rate=4.0, concurrency=None),
+        metrics=row.metrics | {"ttft_from_due": replaced(row.metrics["ttft"], quantiles=late)},
+    )
+    assert "first token after 71 ms" in sentence(only(run, row))
+    text = screen(only(run, row), store=STORE, width=120, now=NOW)
+    head, second, cells = (text.splitlines()[i] for i in (5, 6, 7))
+    assert head.split()[:2] == ["req/s", "TTFT"] and "from due" in second and "from sent" in second
+    assert cells.split()[:4] == ["4", "71", "ms", "±2"] and " 21 ms " in cells
+
+
+def test_columns_only_where_there_is_something_to_say(run):
+    assert "$/1k" not in screen(run, store=STORE, width=120, now=NOW)
+    row = run.summaries[0]
+    cost = Estimate(value=0.984, low=0.97, high=0.998, n=120)
+    row = replaced(row, rates={"cost_per_1k_usd": cost} | row.rates)
+    priced = screen(only(run, row), store=STORE, width=120, now=NOW)
+    assert "$/1k req" in priced and "$0.98" in priced
+    longer = replaced(row, point=replaced(row.point, index=1, prompt_tokens=1024))
+    manifest = replaced(run.manifest, points=(row.point, longer.point))
+    swept = screen(
+        replaced(run, manifest=manifest, summaries=(row, longer)), store=STORE, width=120, now=NOW
+    )
+    assert "1,024  " in swept and " prompt " in swept
+
+
+def test_the_same_warning_is_said_once_and_the_worst_first(run):
+    alone, eight, many = run.summaries
+    shared = replaced(eight, warnings=(*alone.warnings, *eight.warnings))
+    invalid = replaced(many.warnings[0], level="invalid")
+    lines = [
+        line
+        for _, line in warning_lines(
+            replaced(run, summaries=(alone, shared, replaced(many, warnings=(invalid,))))
+        )
+    ]
+    assert [line.partition(" ")[0] for line in lines] == ["invalid", "suspect", "note"]
+    assert lines[2].startswith("note (1 in flight; 8 in flight): trials are shorter")
+    assert lines[0].endswith("→ the server may add a system prompt: ask for more --prompt-tokens, or take it out")
+    once = replaced(run.manifest, workload=replaced(run.manifest.workload, trials=1))
+    assert [line for _, line in warning_lines(replaced(run, manifest=once)) if "--trials 3" in line]
+
+
+def test_a_changed_workload_is_not_called_the_standard_one(run):
+    changed = replaced(run, manifest=replaced(run.manifest, workload_digest="0" * 64))
+    assert "\nchat@1: " in screen(run, store=STORE, width=100, now=NOW)
+    assert "\nchat@1 (changed): " in screen(changed, store=STORE, width=100, now=NOW)
+
+
+def test_the_machines_own_error_is_that_of_a_load_no_lighter(run):
+    assert "at 64 streams: 0.030 ms p50, 0.60 ms p99 (selftest, 2 days ago)" in error_line(run.manifest, NOW)
+    few = replaced(run.manifest, points=(replaced(run.manifest.points[0], concurrency=2),))
+    assert "at 64 streams" in error_line(few, NOW)
+    more = replaced(run.manifest, points=(replaced(run.manifest.points[0], concurrency=65),))
+    assert "at 256 streams" in error_line(more, NOW)
+    assert "benchsuite selftest" in error_line(replaced(run.manifest, selftest=None), NOW)
+    assert age("2026-11-20T10:59:30+00:00", NOW) == "just now"
+    assert age("2026-11-20T09:59:00+00:00", NOW) == "1 hour ago"
+
+
+def test_how_explains_each_number(run):
+    text = how(run, width=100, now=NOW)
+    flat = " ".join(text.split())
+    for claim in (
+        "TTFT: first token − sent",
+        " TTFT 120 22 ±1 21 ±1 ",
+        "n<368",
+        "Intervals (±) are 95 %, from: 3 trials.",
+        "window: from the send that filled all slots to the last send",
+        "8 in flight: 2 timeout (2 timeout_silence)",
+        "stamped by the kernel",
+        "send lag p50 0.05 ms, p99 n<368",
+        "hide an earlier arrival 0.21 %",
+        "the busiest used 10.0 % of a core",
+        "36 tokens for the chat template",
+        "cached tokens unknown",
+        "Connections were reused",
+        f"Workload digest {run.manifest.workload_digest[:12]}",
+        "2-3 232323232323",
+        "--gpu H100 --seed 0 --nonce 5eed0123456789ab",
+    ):
+        assert claim in flat, claim
+    # Wide words such as a URL may stand out; running text doesn't.
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_how_repeats_a_seed_and_nonce_only_once(run):
+    typed = replaced(run.manifest, command="benchsuite run --seed=0 --nonce 5eed0123456789ab")
+    assert how(replaced(run, manifest=typed), width=100, now=NOW).count("5eed0123456789ab") == 2
+
+
+def test_how_says_what_a_recovered_or_user_stamped_run_lacks(run):
+    recovered = tuple(replaced(trial, workers=()) for trial in run.manifest.trials)
+    text = how(replaced(run, manifest=replaced(run.manifest, trials=recovered)), width=100, now=NOW)
+    assert "wasn't kept (recovered run)" in text and "busiest" not in text
+    worker = replaced(run.manifest.trials[0].workers[0], kernel_stamps=False, reuse=False)
+    stamped = tuple(replaced(trial, workers=(worker,)) for trial in run.manifest.trials)
+    text = how(replaced(run, manifest=replaced(run.manifest, trials=stamped)), width=100, now=NOW)
+    assert "stamped by the client itself" in text and "the server closes them" in text
+
+
+def test_lists_filter_by_what_a_run_is_and_by_its_labels(run):
+    row = overview(run)
+    for where, fits in (
+        ((("backend", "openai"), ("branch", "main")), True),
+        ((("workload", "chat"),), True),
+        ((("workload", "chat@1"),), True),
+        ((("workload", "chat@2"),), False),
+        ((("verdict", "valid"),), False),
+        ((("branch", "other"),), False),
+        ((("nothing", "main"),), False),
+    ):
+        assert matches(row, where) is fits, where
+    twin = replaced(row, run_id=row.run_id[:12] + "z" + row.run_id[13:], labels={})
+    lines = run_table([row, twin], width=120).splitlines()
+    assert [line.split()[0] for line in lines] == ["run", row.run_id[:13], twin.run_id[:13]]
+    assert "branch=main" in lines[1] and "6,910" in lines[1] and "21.0 ms" in lines[1]
+
+
+def test_a_selftest_shows_microseconds(run):
+    lines = selftest_table(run.manifest.selftest, width=100).splitlines()
+    assert lines[3].split()[:6] == ["64", "streams", "0.030", "ms", "0.60", "ms"]
+
+
+def test_progress_in_a_line():
+    point = Point(index=1, prompt_tokens=64, output_tokens=32, concurrency=8)
+    progress = Progress(
+        point=point,
+        points=3,
+        phase="measure",
+        trial=2,
+        trials=3,
+        elapsed_s=8.4,
+        total_s=None,
+        done=120,
+        total=240,
+        errors=1,
+        in_flight=8,
+        rate=14.21,
+        ttft_ms=34.04,
+        tokens_per_s=1020.4,
+        lag_ms=0.112,
+    )
+    assert progress_line(progress) == (
+        "[2/3] 8 in flight, trial 2 of 3: 120 of 240, 14.2 req/s, TTFT 34.0 ms, 1,020 tok/s, 1 error, lag 0.11 ms"
+    )
+    timed = replaced(progress, total=None, total_s=30.0, phase="warm_up", ttft_ms=None)
+    assert progress_line(timed, bar=True).startswith(
+        f"[2/3] 8 in flight, warm-up: {'━' * 6}{'╌' * 14} 8 of 30 s, 14.2 req/s, 1,020 tok/s"
+    )
+
+
+def test_wrapping_breaks_between_words_only():
+    text = words(" note: see http://localhost:8000/a-very-long-path for more of it", width=30, indent=3)
+    assert text.splitlines() == [" note: see", "   http://localhost:8000/a-very-long-path", "   for more of it"]
