@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -46,8 +46,7 @@ def keep_trial(run_dir: RunDir, point: int, trial: int, done: TrialRun) -> None:
     info = _trial_info(run_dir, point, trial)
     if info is None:
         return
-    table = run_dir.records(point)
-    indexes = table.filter(_equals(table["trial"], trial))["index"].to_pylist()
+    indexes = _records(run_dir, point, trial)["index"].to_pylist()
     info = msgspec.structs.replace(
         info, start_ns=done.start_ns, plan_digest=done.plan_digest(indexes), workers=done.workers
     )
@@ -65,8 +64,7 @@ def _trial_info(run_dir: RunDir, point: int, trial: int) -> TrialInfo | None:
         return msgspec.json.decode(path.read_bytes(), type=TrialInfo)
     import pyarrow.compute as pc
 
-    table = run_dir.records(point)
-    table = table.filter(_equals(table["trial"], trial))
+    table = _records(run_dir, point, trial)
     if not table.num_rows:
         return None
     last_send = pc.max(table["sent_ns"]).as_py()
@@ -81,10 +79,12 @@ def _trial_info(run_dir: RunDir, point: int, trial: int) -> TrialInfo | None:
     )
 
 
-def _equals(column: object, value: int) -> object:
+def _records(run_dir: RunDir, point: int, trial: int) -> Any:
+    """One trial's records, a pyarrow table."""
     import pyarrow.compute as pc
 
-    return pc.equal(column, value)
+    table = run_dir.records(point)
+    return table.filter(pc.field("trial") == trial)
 
 
 # ---------------------------------------------------------------- judging and saving
@@ -104,8 +104,12 @@ def conclude(
     )
     manifest = msgspec.structs.replace(manifest, trials=infos)
     capabilities = load(manifest.backend).capabilities
+    measured = {info.point for info in infos}
+    points = manifest.points
+    if status != "finished":
+        points = tuple(point for point in points if point.index in measured)
     summaries = summarise_all(
-        ((point, run_dir.records(point.index), infos) for point in manifest.points),
+        ((point, run_dir.records(point.index), infos) for point in points),
         Conditions(
             workload=manifest.workload,
             capabilities_exact_output=capabilities.exact_output,
@@ -115,7 +119,7 @@ def conclude(
             interrupted=status != "finished",
         ),
     )
-    verdict = worst(summary.verdict for summary in summaries)
+    verdict = worst(summary.verdict for summary in summaries) if summaries else "invalid"
     run = Run(status=status, manifest=manifest, summaries=summaries, verdict=verdict)
     run_dir.finish(run)
     return run

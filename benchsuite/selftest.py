@@ -76,8 +76,8 @@ def selftest(store: Store, *, tell: Callable[[Stage], None], quick: bool = False
     levels, kernel = [], True
     for level in QUICK_LEVELS if quick else LEVELS:
         tell(Stage(name="measure", text=f"{level.label}, {level.requests} answers of {level.tokens} tokens"))
-        result, stamped = measure_level(level)
-        levels.append(result)
+        measured, stamped = measure_level(level)
+        levels.append(measured)
         kernel = kernel and stamped
     result = Selftest(
         time=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -22,6 +22,9 @@ from benchsuite.engine.trial import Interrupt, Status, Trial, TrialRun, run_tria
 from benchsuite.types import Call, Connection, Message, Record, Request, Tape, Target, Timeouts
 
 
+DIRECT = Connection()
+
+
 class Heard(NamedTuple):
     """One request as a server saw it; `connection` counts those that asked anything, from 0."""
 
@@ -229,7 +232,7 @@ class Drive:
     def limits(self, **seconds: float) -> Connection:
         return Connection(timeouts=Timeouts(**seconds))
 
-    def endpoint(self, server: Scripted, connection: Connection = Connection()) -> Endpoint:
+    def endpoint(self, server: Scripted, connection: Connection = DIRECT) -> Endpoint:
         return resolve(self.target(server), connection)
 
     def requests(self, count: int, offsets_ns: Sequence[int] | None = None) -> Iterator[Request]:
@@ -248,7 +251,7 @@ class Drive:
         return [self.driver.encode(request, self.target(server)) for request in self.requests(count)]
 
     def ask(
-        self, server: Scripted, count: int = 1, connection: Connection = Connection(), at_once: int = 1
+        self, server: Scripted, count: int = 1, connection: Connection = DIRECT, at_once: int = 1
     ) -> list[Record]:
         """Ask in this process and decode."""
         endpoint = self.endpoint(server, connection)

@@ -349,6 +349,9 @@ def test_delivered_concurrency():
     assert codes(summary(in_turn(step=103)))["delivered"] == "invalid"
     assert codes(summary(in_turn(step=101.5)))["delivered"] == "suspect"
     assert "delivered" not in codes(summary(in_turn(step=100.5)))
+    # A slot that waits for the connection that the server makes it open isn't idle.
+    assert "delivered" not in codes(summary(in_turn(step=103, connect_us=2000, tls_us=1000)))
+    assert codes(summary(in_turn(step=103, connect_us=500)))["delivered"] == "invalid"
     # An answer that takes long at the very end, with the other slot empty, isn't the load's fault.
     point = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=2)
     pairs = [request(sent) for i in range(10) for sent in (i * 100, i * 100)]

@@ -34,6 +34,7 @@ _INTS = (
     "coalesced_reads",
     "reader_lag_us",
     "connect_us",
+    "tls_us",
 )
 _BOOLS = ("streamed_reasoning", "user_stamps")
 _NAMES = ["trial", "outcome", "error_kind", "gaps_us", "server_timings", *_INTS, *_BOOLS]
@@ -63,6 +64,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     coalesced_reads: Ints
     reader_lag_us: Ints
     connect_us: Ints
+    tls_us: Ints
     streamed_reasoning: Bools
     user_stamps: Bools
     gaps_us: NDArray[np.int32]

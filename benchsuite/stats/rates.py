@@ -99,8 +99,22 @@ def good_in(point: Point, slo: Slo, columns: Columns, window: Window) -> int:
 
 def mean_in_flight(columns: Columns, window: Window) -> float:
     """Requests in flight, sent to end, averaged over the window's time."""
+    return _mean_of(columns, window, columns.sent_ns)
+
+
+def mean_slots_taken(columns: Columns, window: Window) -> float:
+    """The same, counted from when a request's own connection began to open.
+
+    A server that keeps no connections makes every request wait for a new one: no slot is idle then.
+    """
+    opening_us = np.maximum(columns.connect_us, 0) + np.maximum(columns.tls_us, 0)
+    return _mean_of(columns, window, columns.sent_ns - 1000 * opening_us)
+
+
+def _mean_of(columns: Columns, window: Window, since_ns: Ints) -> float:
+    """How many of the spans from `since_ns` to the request's end cover an instant of the window."""
     sent = columns.sent_ns != ABSENT
-    start = np.maximum(columns.sent_ns[sent], window.start_ns)
+    start = np.maximum(since_ns[sent], window.start_ns)
     end = np.minimum(columns.end_ns[sent], window.end_ns)
     return float(np.maximum(end - start, 0).sum()) / (window.end_ns - window.start_ns)
 
@@ -138,7 +152,7 @@ def client_lag_ms(point: Point, info: TrialInfo, columns: Columns) -> Floats:
 
 
 def delivered_share(point: Point, columns: Columns, window: Window) -> float | None:
-    """Delivered over asked: sends against the schedule's own pace, or mean in flight against C.
+    """Delivered over asked: sends against the schedule's own pace, or mean slots taken against C.
 
     Compared with the arrivals drawn, not with the rate they were drawn from. None: nothing was
     asked (offline), or the trial was too short to tell.
@@ -146,7 +160,7 @@ def delivered_share(point: Point, columns: Columns, window: Window) -> float | N
     if window.whole or point.load == "offline":
         return None
     if point.load == "closed":
-        return mean_in_flight(columns, window) / (point.concurrency or 1)
+        return mean_slots_taken(columns, window) / (point.concurrency or 1)
     sent = columns.sent_ns[columns.sent_ns != ABSENT]
     if len(sent) < 2:
         return None
