@@ -4,9 +4,11 @@ import contextlib
 import fcntl
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from benchsuite.driver import Driver, load
 from benchsuite.engine.decode import records
@@ -46,7 +48,7 @@ def keep_trial(run_dir: RunDir, point: int, trial: int, done: TrialRun) -> None:
     info = _trial_info(run_dir, point, trial)
     if info is None:
         return
-    indexes = _records(run_dir, point, trial)["index"].to_pylist()
+    indexes = _column(run_dir, point, trial, "index").tolist()
     info = msgspec.structs.replace(
         info, start_ns=done.start_ns, plan_digest=done.plan_digest(indexes), workers=done.workers
     )
@@ -62,29 +64,27 @@ def _trial_info(run_dir: RunDir, point: int, trial: int) -> TrialInfo | None:
     path = _info_path(run_dir, point, trial)
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=TrialInfo)
-    import pyarrow.compute as pc
-
-    table = _records(run_dir, point, trial)
-    if not table.num_rows:
+    due, sent, end = (_column(run_dir, point, trial, name) for name in ("due_ns", "sent_ns", "end_ns"))
+    if not len(due):
         return None
-    last_send = pc.max(table["sent_ns"]).as_py()
     return TrialInfo(
         point=point,
         trial=trial,
-        start_ns=pc.min(table["due_ns"]).as_py(),
-        last_send_ns=last_send or pc.max(table["due_ns"]).as_py(),
-        end_ns=pc.max(table["end_ns"]).as_py(),
+        start_ns=int(due.min()),
+        last_send_ns=int(sent.max() if len(sent) else due.max()),
+        end_ns=int(end.max()),
         plan_digest="",
         workers=(),
     )
 
 
-def _records(run_dir: RunDir, point: int, trial: int) -> Any:
-    """One trial's records, a pyarrow table."""
-    import pyarrow.compute as pc
+def _column(run_dir: RunDir, point: int, trial: int, name: str) -> NDArray[np.int64]:
+    """One column of one trial's records, nulls left out."""
+    from benchsuite.store.records import read_records
 
-    table = run_dir.records(point)
-    return table.filter(pc.field("trial") == trial)
+    paths = [path for path, place in run_dir.trial_files().items() if place == (point, trial)]
+    values: NDArray[np.int64] = read_records(paths, [name])[name].drop_null().to_numpy()
+    return values
 
 
 # ---------------------------------------------------------------- judging and saving

@@ -47,8 +47,8 @@ def run(options: Options, store: Store, *, tell: Tell, interrupt: Interrupt) -> 
         tell(Stage(name="measure", text=target_line(manifest)))
         run_dir = store.create(manifest)
         with owned(run_dir):
-            _measure(run_dir, manifest, options, who, tell, interrupt)
-            return conclude(run_dir, manifest, "interrupted" if interrupt.level else "finished")
+            whole = _measure(run_dir, manifest, options, who, tell, interrupt)
+            return conclude(run_dir, manifest, "finished" if whole else "interrupted")
 
 
 # ---------------------------------------------------------------- plan
@@ -123,15 +123,16 @@ def preview(options: Options, store: Store, tell: Tell) -> tuple[Manifest, tuple
 
 def _measure(
     run_dir: RunDir, manifest: Manifest, options: Options, who: Resolved, tell: Tell, interrupt: Interrupt
-) -> None:
-    """Every point: once warm-up (trial 0), then its trials; each is decoded as soon as it has ended."""
+) -> bool:
+    """Every point: once warm-up (trial 0), then its trials, each decoded at its end; False: interrupted."""
     for point in manifest.points:
         reuse: bool | None = None
         for trial in range(manifest.workload.trials + 1):
-            if interrupt.level:
-                return
             done = _trial(run_dir, manifest, options, who, point, trial, reuse, tell, interrupt)
+            if interrupt.level:
+                return False
             reuse = done.reuse if done.reuse is not None else reuse
+    return True
 
 
 def _trial(

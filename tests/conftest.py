@@ -21,7 +21,6 @@ from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import Interrupt, Status, Trial, TrialRun, run_trial, segments
 from benchsuite.types import Call, Connection, Message, Record, Request, Tape, Target, Timeouts
 
-
 DIRECT = Connection()
 
 
@@ -146,14 +145,20 @@ class Scripted:
             self.script(Peer(self, sock))
         sock.close()
 
-    def close(self) -> None:
+    def close_door(self) -> None:
+        """Take no more connections; those that are there go on."""
         self.stop.set()
-        for sock in (self._listener, *self._socks):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def close(self) -> None:
+        self.close_door()
+        for sock in self._socks:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(timeout=10)
-        self._listener.close()
 
 
 @pytest.fixture

@@ -185,7 +185,12 @@ def typed(name: str, args: Sequence[str]) -> str:
     home = str(Path.home())
     if len(home) > 1:
         words = [word.replace(home, "~") for word in words]
-    return shlex.join(["benchsuite", name, *words])
+    return " ".join(["benchsuite", name, *map(_quoted, words)])
+
+
+def _quoted(word: str) -> str:
+    """As a shell takes it; a quoted `~` would no longer mean the home folder."""
+    return f"~/{shlex.quote(word[2:])}" if word.startswith("~/") else shlex.quote(word)
 
 
 def _masked(option: str, value: str) -> str:

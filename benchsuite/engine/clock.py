@@ -63,12 +63,10 @@ def enable_kernel_stamps(sock: socket.socket) -> bool:
 
 
 def stamp_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
-    """CLOCK_REALTIME ns of a recvmsg's stamp, 0 if it carries none."""
-    for _level, kind, data in ancillary:
-        if kind == _SO_TIMESTAMPING:
-            seconds, nanos = _TIMESPEC.unpack_from(data)
-            return int(seconds * 1_000_000_000 + nanos)
-    return 0
+    """CLOCK_REALTIME ns of a recvmsg's stamp, the only ancillary data asked for; 0 if it carries none."""
+    seconds: int
+    seconds, nanos = _TIMESPEC.unpack_from(ancillary[0][2])
+    return seconds * 1_000_000_000 + int(nanos)
 
 
 class Alarm:

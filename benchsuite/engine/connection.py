@@ -3,8 +3,8 @@
 import errno
 import socket
 import ssl
-import time
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Literal
 
 import httptools
@@ -65,7 +65,7 @@ class Connection:
         self.complete = False
         self.keep_alive = False
         self.due_ns = 0
-        self.last_ns = self.opened_ns = time.monotonic_ns()
+        self.last_ns = self.opened_ns = monotonic_ns()
         self.ready_ns = self.connect_ns = self.tls_ns = 0
         self.on_body: Callable[[bytes], None] = _ignore
         self._parser: httptools.HttpResponseParser | None = None
@@ -76,6 +76,7 @@ class Connection:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=spec.server_name)
         self.sock = socket.socket(spec.family, socket.SOCK_STREAM)
+        self._receive = self.sock.recvmsg
         self.fd = self.sock.fileno()
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -95,7 +96,7 @@ class Connection:
                     return
                 if not self._connected():
                     return
-                self.connect_ns = time.monotonic_ns() - self.opened_ns
+                self.connect_ns = monotonic_ns() - self.opened_ns
                 if self.spec.proxy_connect:
                     self.state = "proxy"
                     self.sock.send(self.spec.proxy_connect)
@@ -154,7 +155,7 @@ class Connection:
             self._flush_tls()
             return
         self._flush_tls()
-        self.tls_ns = time.monotonic_ns() - self.opened_ns - self.connect_ns
+        self.tls_ns = monotonic_ns() - self.opened_ns - self.connect_ns
         self._ready()
 
     def _flush_tls(self) -> None:
@@ -164,7 +165,7 @@ class Connection:
 
     def _ready(self) -> None:
         self.state = "idle"
-        self.ready_ns = self.last_ns = time.monotonic_ns()
+        self.ready_ns = self.last_ns = monotonic_ns()
 
     # ---- one exchange
 
@@ -180,7 +181,7 @@ class Connection:
         if self._tls is not None:
             self._tls.write(payload)
             payload = self._outgoing.read()
-        exchange.sent_ns = self.last_ns = time.monotonic_ns()
+        exchange.sent_ns = self.last_ns = monotonic_ns()
         self.unsent = payload
         self.write()
 
@@ -194,15 +195,15 @@ class Connection:
             self.unsent = b""
             return
         if not self.unsent and self.exchange is not None:
-            self.exchange.sent_all_ns = time.monotonic_ns()
+            self.exchange.sent_all_ns = monotonic_ns()
 
     def read(self, offset_ns: int, floor_ns: int) -> bool:
         """Read once; False: the peer has ended the connection. Raises OSError when it was reset.
 
         An arrival is the kernel's stamp where there is one, else the moment we held the bytes.
         """
-        data, ancillary, _flags, _address = self.sock.recvmsg(READ_BYTES, _ANCILLARY_BYTES)
-        held_ns = time.monotonic_ns()
+        data, ancillary, _flags, _address = self._receive(READ_BYTES, _ANCILLARY_BYTES)
+        held_ns = monotonic_ns()
         if not data:
             self.last_ns = held_ns
             return False
@@ -231,15 +232,11 @@ class Connection:
         self._incoming.write(data)
         plain = []
         try:
-            while True:
-                piece = self._tls.read(READ_BYTES)
-                if not piece:
-                    break
+            while piece := self._tls.read(READ_BYTES):
                 plain.append(piece)
+            self._tls_over = True
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            self._tls_over = True
         return b"".join(plain)
 
     def ended_by_close(self) -> bool:

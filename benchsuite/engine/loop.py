@@ -289,7 +289,10 @@ class Loop:
         for fd, mask in events:
             connection = connections.get(fd)
             if connection is not None:
-                self.serve(connection, mask)
+                if mask == IN and connection.state == "busy":
+                    self.readable(connection)
+                else:
+                    self.serve(connection, mask)
             elif fd == alarm_fd:
                 self.alarm.clear()
                 self.fill(time.monotonic_ns())

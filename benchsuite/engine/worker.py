@@ -17,6 +17,7 @@ from itertools import islice
 import msgspec
 
 from benchsuite.engine.loop import IN, Loop
+from benchsuite.engine.priority import prefer_short_slices
 from benchsuite.engine.spec import CALL_HEAD, GO, SPEC_HEAD, WorkerSpec
 from benchsuite.engine.spool import SpoolWriter
 
@@ -112,7 +113,12 @@ class PipeFeed:
             loop.poller.register(0, IN)
         if loop.start_ns and now_ns - self.reported_ns >= self.report_ns:
             self.reported_ns = now_ns
-            say({"sent": loop.sent, "done": loop.ended, "errors": loop.failed, "in_flight": loop.busy})
+            say_how_it_goes(loop)
+
+
+def say_how_it_goes(loop: Loop) -> None:
+    """The counts so far."""
+    say({"sent": loop.sent, "done": loop.ended, "errors": loop.failed, "in_flight": loop.busy})
 
 
 def say(message: dict[str, object]) -> None:
@@ -160,6 +166,7 @@ def main() -> None:
     spool = SpoolWriter(spec.spool, spec.spool_header, spec.rotate_bytes)
     loop = Loop(spec, spool.append)
     loop.feed = feed = PipeFeed(loop, spec.control_fd, spec.report_s)
+    prefer_short_slices()
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -167,6 +174,7 @@ def main() -> None:
         cpu_s = time.process_time()
         loop.go(feed.go_ns)
         loop.run()
+        say_how_it_goes(loop)
         say({"health": msgspec.to_builtins(loop.health(time.process_time() - cpu_s))})
     spool.close()
     loop.close()

@@ -1,11 +1,10 @@
 """Stored runs as a list, and the other tables of a few words."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
 
 from benchsuite.driver import Capabilities
-from benchsuite.report.points import quantile
-from benchsuite.report.render import listing
+from benchsuite.report.points import Column, quantile
+from benchsuite.report.render import listing, table
 from benchsuite.report.screen import short_model, workload_name
 from benchsuite.report.units import NOTHING, error_ms, rounded
 from benchsuite.types import Noun, Run, Selftest
@@ -68,33 +67,43 @@ def _matches(row: Overview, key: str, value: str) -> bool:
 def run_table(rows: Sequence[Overview], *, width: int, styled: bool = False) -> str:
     """Stored runs; the id is shortened as far as it stays unique in this list."""
     length = _unique_length([row.run_id for row in rows])
-    headings = ["run", "when (UTC)", "backend", "model", "workload", "TTFT p50", "tok/s", "verdict"]
-    labelled = any(row.labels for row in rows)
-    cells = []
-    for row in rows:
-        cells.append(
-            [
-                row.run_id[:length],
-                datetime.fromisoformat(row.started).strftime("%Y-%m-%d %H:%M"),
-                row.backend,
-                row.model,
-                row.workload,
-                NOTHING if row.ttft_p50_ms is None else f"{rounded(row.ttft_p50_ms)} ms",
-                NOTHING if row.output_tokens_per_s is None else rounded(row.output_tokens_per_s),
-                row.verdict if row.status == "finished" else f"{row.verdict}, {row.status}",
-                *([" ".join(f"{key}={value}" for key, value in row.labels.items())] if labelled else []),
-            ]
-        )
-    if labelled:
-        headings.append("labels")
-    return listing(
-        headings,
-        cells,
-        width=width,
-        styled=styled,
-        right=("TTFT p50", "tok/s"),
-        whole=(*headings[:3], "verdict"),
-    )
+
+    def column(
+        heading: str,
+        cell: Callable[[Overview], str],
+        *,
+        left: bool = True,
+        whole: bool = False,
+        drop: int = 0,
+    ) -> Column:
+        cells = tuple(cell(row) for row in rows)
+        return Column(heading=(heading,), cells=cells, left=left, whole=whole, drop=drop)
+
+    columns = [
+        column("run", lambda row: row.run_id[:length], whole=True),
+        column("when (UTC)", lambda row: row.started[:16].replace("T", " "), whole=True),
+        column("backend", lambda row: row.backend, whole=True, drop=3),
+        column("model", lambda row: row.model),
+        column("workload", lambda row: row.workload),
+        column("TTFT p50", _ttft, left=False, drop=2),
+        column("tok/s", _speed, left=False, drop=1),
+        column("verdict", _verdict, whole=True),
+    ]
+    if any(row.labels for row in rows):
+        columns.append(column("labels", lambda row: " ".join(f"{k}={v}" for k, v in row.labels.items())))
+    return table(columns, width=width, styled=styled)
+
+
+def _ttft(row: Overview) -> str:
+    return NOTHING if row.ttft_p50_ms is None else f"{rounded(row.ttft_p50_ms)} ms"
+
+
+def _speed(row: Overview) -> str:
+    return NOTHING if row.output_tokens_per_s is None else rounded(row.output_tokens_per_s)
+
+
+def _verdict(row: Overview) -> str:
+    return row.verdict if row.status == "finished" else f"{row.verdict}, {row.status}"
 
 
 def _unique_length(ids: Sequence[str]) -> int:

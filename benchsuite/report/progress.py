@@ -7,7 +7,7 @@ _BAR = 20
 
 
 def progress_line(progress: Progress, *, bar: bool = False) -> str:
-    """`[1/3] 8 in flight, trial 2 of 3: 120 of 240, 14.2 req/s, TTFT 34 ms, 1,020 tok/s`…"""
+    """`[1/3] 8 in flight, trial 2 of 3: 120 of 240, 0 errors, 14.2 req/s, TTFT 34 ms, 1,020 tok/s`…"""
     point = progress.point
     which = f"trial {progress.trial} of {progress.trials}" if progress.phase == "measure" else "warm-up"
     share = done_share(progress)
@@ -21,12 +21,12 @@ def progress_line(progress: Progress, *, bar: bool = False) -> str:
         done = f"{min(progress.elapsed_s, progress.total_s):.0f} of {progress.total_s:g} s"
     else:
         done = f"{progress.done:,} done"
-    parts = [done, f"{rounded(progress.rate)} req/s"]
+    failed = f"{progress.errors:,} error{'s' * (progress.errors != 1)}"
+    parts = [done, failed, f"{rounded(progress.rate)} req/s"]
     if progress.ttft_ms is not None:
         parts.append(f"TTFT {rounded(progress.ttft_ms)} ms")
     if progress.tokens_per_s is not None:
         parts.append(f"{rounded(progress.tokens_per_s)} tok/s")
-    parts.append(f"{progress.errors:,} error{'s' * (progress.errors != 1)}")
     if progress.lag_ms is not None:
         parts.append(f"lag {rounded(progress.lag_ms, digits=2)} ms")
     return f"[{point.index + 1}/{progress.points}] {point.label}, {which}: {drawn}{', '.join(parts)}"

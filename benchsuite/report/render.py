@@ -4,7 +4,7 @@ import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -43,19 +43,14 @@ def listing(
     width: int,
     styled: bool = False,
     right: Sequence[str] = (),
-    whole: Sequence[str] = (),
 ) -> str:
-    """Rows of words as a table; a heading may have two lines.
-
-    The columns named in `right` hold numbers, those in `whole` never break their cells.
-    """
+    """Rows of words as a table; the columns named in `right` hold numbers. A heading may have two lines."""
     cells = list(zip(*rows, strict=True)) or [() for _ in headings]
     columns = [
         Column(
             heading=tuple(heading.split("\n")),
             cells=tuple(column),
             left=heading not in right,
-            whole=heading in whole,
         )
         for heading, column in zip(headings, cells, strict=True)
     ]
@@ -97,9 +92,9 @@ def _console(width: int, styled: bool) -> Console:
 def _laid_out(columns: Sequence[Column]) -> Table:
     laid_out = Table(box=None, padding=(0, 1), header_style="bold")
     for column in columns:
-        laid_out.add_column(
-            "\n".join(column.heading), justify="left" if column.left else "right", no_wrap=column.whole
-        )
+        side: Literal["left", "right"] = "left" if column.left else "right"
+        title = "\n".join(column.heading)
+        laid_out.add_column(title, justify=side, no_wrap=column.whole, overflow="fold")
     for row in zip(*(column.cells for column in columns), strict=True):
         laid_out.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     return laid_out

@@ -170,11 +170,16 @@ class Exchange:
         self._end_ns = now_ns
         return ENDED
 
-    def truth(self, now_ns: int, *, stopped: bool = False) -> TruthEntry:
-        """What happened; an answer without an end was given up now, by the client or because we stop."""
+    def conclude(self, now_ns: int, *, stopped: bool = False) -> None:
+        """It is over; without an end it was given up now, by the client or because the server stops."""
+        self.over = True
+        self._events = []
         if self._outcome is None:
             gave_up: SimOutcome = "timeout" if self._stalled else "client_closed"
             self._finish("cut_off" if stopped else gave_up, now_ns)
+
+    def truth(self) -> TruthEntry:
+        """What happened, once it is over."""
         assert self._outcome is not None
         streamed = self.asked.stream
         return TruthEntry(

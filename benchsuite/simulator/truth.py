@@ -3,6 +3,7 @@
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -57,17 +58,17 @@ class TruthLog:
 
     def __init__(self, path: str | None) -> None:
         self._encoder = msgspec.json.Encoder()
-        self._waiting: deque[tuple[int, TruthEntry]] = deque()
+        self._waiting: deque[tuple[int, Callable[[], TruthEntry]]] = deque()
         self._fd = -1
         if path is not None:
             self._fd = os.open(
                 path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
             )
-        self.on = path is not None
 
-    def add(self, entry: TruthEntry) -> None:
-        """Keep an entry; cheap."""
-        self._waiting.append((entry.end_ns, entry))
+    def add(self, now_ns: int, make: Callable[[], TruthEntry]) -> None:
+        """Keep an entry, which `make` gives when there is time for it."""
+        if self._fd >= 0:
+            self._waiting.append((now_ns, make))
 
     @property
     def waiting(self) -> bool:
@@ -81,7 +82,7 @@ class TruthLog:
     def write_some(self) -> None:
         """Write a few entries, in some ten microseconds."""
         waiting = self._waiting
-        some = [waiting.popleft()[1] for _ in range(min(_BATCH, len(waiting)))]
+        some = [waiting.popleft()[1]() for _ in range(min(_BATCH, len(waiting)))]
         data = self._encoder.encode_lines(some)
         while data:
             data = data[os.write(self._fd, data) :]
