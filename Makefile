@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo test lint unit bench clean
+.PHONY: demo test lint unit reference bench clean
 
 demo: .venv/.package
 	$(BIN)/benchsuite run
@@ -19,6 +19,10 @@ lint: .venv/.dev
 
 unit: .venv/.dev
 	$(BIN)/pytest
+
+# docs/reference is made from the code; a test fails while it is stale.
+reference: .venv/.dev
+	$(BIN)/python scripts/make_reference.py
 
 # Figures of docs/performance.md: takes about ten minutes on a quiet machine.
 bench: .venv/.dev

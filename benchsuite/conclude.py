@@ -94,6 +94,7 @@ def conclude(
     run_dir: RunDir, manifest: Manifest, status: Literal["finished", "interrupted", "recovered"]
 ) -> Run:
     """Summarise what was recorded, judge it, and write run.json."""
+    from benchsuite.stats.columns import NEEDED
     from benchsuite.stats.verdict import Conditions, summarise_all, worst
 
     infos = tuple(
@@ -109,7 +110,7 @@ def conclude(
     if status != "finished":
         points = tuple(point for point in points if point.index in measured)
     summaries = summarise_all(
-        ((point, run_dir.records(point.index), infos) for point in points),
+        ((point, run_dir.records(point.index, columns=NEEDED), infos) for point in points),
         Conditions(
             workload=manifest.workload,
             capabilities_exact_output=capabilities.exact_output,

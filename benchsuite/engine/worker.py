@@ -25,7 +25,8 @@ READ_BYTES = 65536
 AHEAD_BYTES = 64 * 1024 * 1024
 """Most bytes of calls held ahead of sending."""
 AHEAD_CALLS = 256
-"""Calls held ahead at the start; later as many as have been sent."""
+"""Calls held ahead at the start; later as many as have been sent, up to `MOST_AHEAD_CALLS`."""
+MOST_AHEAD_CALLS = 8192
 
 
 class PipeFeed:
@@ -52,7 +53,7 @@ class PipeFeed:
             return False
         first = list(islice(calls, 16))
         mean_bytes = sum(len(call[2]) for call in first) / len(first)
-        ahead = max(self.least, loop.sent) if closed else 1 << 30
+        ahead = max(self.least, min(loop.sent, MOST_AHEAD_CALLS)) if closed else 1 << 30
         return count >= ahead or count * mean_bytes >= AHEAD_BYTES
 
     def serve(self, loop: Loop, fd: int) -> None:

@@ -37,7 +37,8 @@ _INTS = (
     "tls_us",
 )
 _BOOLS = ("streamed_reasoning", "user_stamps")
-_NAMES = ["trial", "outcome", "error_kind", "gaps_us", "server_timings", *_INTS, *_BOOLS]
+NEEDED = ("outcome", "error_kind", "gaps_us", "server_timings", *_INTS, *_BOOLS)
+"""The columns of records that statistics are made from, beside `trial`."""
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +91,7 @@ def trials_of(table: "pa.Table", trials: Sequence[TrialInfo]) -> list[tuple[Tria
     `table` has a `trial` column. A trial that isn't among `trials` (a recovered run's) is made out
     of its records, without workers.
     """
-    chosen: Any = table.select(_NAMES)
+    chosen: Any = table.select(["trial", *NEEDED])
     ordered = chosen.sort_by([("trial", "ascending"), ("sent_ns", "ascending")])
     numbers = ordered.column("trial").to_numpy()
     known = {info.trial: info for info in trials}

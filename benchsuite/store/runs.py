@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -120,8 +120,10 @@ class RunDir:
         ]
         return {path: (point, trial) for point, trial, _, path in sorted(found)}
 
-    def records(self, point: int | None = None, include_warm_up: bool = False) -> "pa.Table":
-        """The records as a table, with two more columns, `point` and `trial`, at its end."""
+    def records(
+        self, point: int | None = None, include_warm_up: bool = False, columns: Sequence[str] | None = None
+    ) -> "pa.Table":
+        """The records as a table (`columns` None: all), followed by the columns `point` and `trial`."""
         import pyarrow as pa
 
         from benchsuite.store.records import read_records
@@ -129,8 +131,8 @@ class RunDir:
         tables = []
         for path, (its_point, trial) in self.trial_files().items():
             if (point is None or point == its_point) and (trial or include_warm_up):
-                tables.append(_placed(read_records([path]), its_point, trial))
-        return pa.concat_tables(tables) if tables else _placed(read_records([]), 0, 0)
+                tables.append(_placed(read_records([path], columns), its_point, trial))
+        return pa.concat_tables(tables) if tables else _placed(read_records([], columns), 0, 0)
 
     def plan(self) -> Manifest:
         """The manifest as it was before anything was sent; there for partial runs too."""
