@@ -158,8 +158,14 @@ def test_a_large_body_goes_through_tls(
     assert drive.record(tape).outcome == "ok"
 
 
-def test_a_server_that_speaks_no_tls_is_refused(serve: Any, drive: Any) -> None:
-    server = serve(lambda peer: peer.sock.recv(1) and peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_a_server_that_speaks_no_tls_is_refused(serve: Any, drive: Any, answer: bytes) -> None:
+    def script(peer: Any) -> None:
+        if peer.sock.recv(1):
+            peer.send(answer)
+            peer.reset()
+
+    server = serve(script)
     endpoint = msgspec.structs.replace(drive.endpoint(server), tls=True)
     (tape,) = ask(endpoint, drive.target(server), [Call(method="GET", path="/")])
     assert (drive.record(tape).outcome, drive.record(tape).error_kind) == ("refused", "tls")
@@ -191,6 +197,7 @@ def tunnel(port: int, answer: bytes, seen: list[str]) -> Any:
         seen.append(head)
         peer.send(answer)
         if b" 200 " not in answer:
+            peer.reset() if not answer else peer.close()
             return
         with socket.create_connection(("127.0.0.1", port)) as beyond:
             thread = threading.Thread(target=pump, args=(beyond, peer.sock))

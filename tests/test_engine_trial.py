@@ -82,9 +82,9 @@ def test_an_open_loop_drains_too(serve: Any, wire: Any, drive: Any) -> None:
                 gate.set()
             interrupt.level = 1
 
-    offsets_ns = [0, 0, 60_000_000_000]
-    trial = drive.trial(server, closed=False, slots=None)
-    done = drive.run(trial, drive.requests(3, offsets_ns), interrupt, on_tick)
+    offsets_ns = [0, 0, 0, 60_000_000_000]
+    trial = drive.trial(server, closed=False, slots=2)
+    done = drive.run(trial, drive.requests(4, offsets_ns), interrupt, on_tick)
     assert [record.outcome for record in done.records] == ["ok", "ok"]
 
 

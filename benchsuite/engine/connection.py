@@ -64,7 +64,6 @@ class Connection:
         self.unsent = b""
         self.complete = False
         self.keep_alive = False
-        self.due_ns = 0
         self.last_ns = self.opened_ns = monotonic_ns()
         self.ready_ns = self.connect_ns = self.tls_ns = 0
         self.on_body: Callable[[bytes], None] = _ignore
@@ -246,6 +245,20 @@ class Connection:
             return False
         names = {name for name, _ in exchange.headers}
         return not names & {"content-length", "transfer-encoding"}
+
+    def overdue(self, now_ns: int) -> str:
+        """Which limit the opening or the exchange under way has passed, as an `error`; empty: none."""
+        limits, exchange = self.spec.timeouts, self.exchange
+        if self.state in {"idle", "closed"}:
+            return ""
+        if exchange is None:
+            return "timeout_connect" if now_ns - self.opened_ns > limits.connect_s * 1e9 else ""
+        waited_ns = now_ns - exchange.sent_ns
+        if waited_ns > limits.total_s * 1e9:
+            return "timeout_total"
+        if not exchange.reads:
+            return "timeout_first_byte" if waited_ns > limits.first_byte_s * 1e9 else ""
+        return "timeout_silence" if now_ns - self.last_ns > limits.silence_s * 1e9 else ""
 
     def finish(self) -> Exchange:
         """Take the exchange off this connection, which may then serve another."""

@@ -17,7 +17,7 @@ from benchsuite.engine.connection import Connection, tls_context
 from benchsuite.engine.schedule import Schedule
 from benchsuite.engine.spec import WorkerSpec
 from benchsuite.engine.spool import Exchange
-from benchsuite.types import Timeouts, WorkerHealth
+from benchsuite.types import WorkerHealth
 
 IN, OUT = select.POLLIN, select.POLLOUT
 
@@ -149,8 +149,8 @@ class Loop:
         self.busy -= 1
         unheard = not exchange.reads and error in {"closed", "reset"}
         self.forget(connection)
-        if unheard and connection.served and not exchange.reconnects:
-            self.reuse = False
+        if unheard and connection.served:
+            self.distrust()
             self.schedule.again(exchange.index, exchange.due_ns, payload)
             self.open()
             return
@@ -191,11 +191,18 @@ class Loop:
 
     def dropped(self, connection: Connection) -> None:
         """The server ended an idle connection: one that has just served says that it doesn't keep any."""
-        if connection.served:
-            self.reuse = False
         if connection in self.idle:
             self.idle.remove(connection)
         self.forget(connection)
+        if connection.served:
+            self.distrust()
+
+    def distrust(self) -> None:
+        """The server doesn't keep connections: from now on only fresh ones are used."""
+        self.reuse = False
+        for connection in [one for one in self.idle if one.served]:
+            self.idle.remove(connection)
+            self.forget(connection)
 
     def complete(self, connection: Connection, alive: bool) -> None:
         """An answer is whole: free its slot and send the next call before anything else."""
@@ -349,18 +356,13 @@ class Loop:
 
     def time_out(self, now_ns: int) -> None:
         """End what has taken too long."""
-        limits = self.spec.timeouts
         for connection in list(self.connections.values()):
-            exchange = connection.exchange
-            if connection.state == "closed":
-                continue
-            if exchange is not None:
-                error = _overdue(exchange, connection.last_ns, now_ns, limits)
-                if error:
-                    connection.last_ns = now_ns
-                    self.broken(connection, error)
-            elif connection.state != "idle" and now_ns - connection.opened_ns > limits.connect_s * 1e9:
-                connection.failure = "timeout_connect"
+            error = connection.overdue(now_ns)
+            if error and connection.exchange is not None:
+                connection.last_ns = now_ns
+                self.broken(connection, error)
+            elif error:
+                connection.failure = error
                 self.opened(connection, readable=False)
 
     def health(self, cpu_s: float) -> WorkerHealth:
@@ -383,12 +385,3 @@ class Loop:
         self.alarm.close()
         if hasattr(self.poller, "close"):
             self.poller.close()
-
-
-def _overdue(exchange: Exchange, last_ns: int, now_ns: int, limits: Timeouts) -> str:
-    """Which limit an exchange has passed, as an `error`; empty: none."""
-    if now_ns - exchange.sent_ns > limits.total_s * 1e9:
-        return "timeout_total"
-    if not exchange.reads:
-        return "timeout_first_byte" if now_ns - exchange.sent_ns > limits.first_byte_s * 1e9 else ""
-    return "timeout_silence" if now_ns - last_ns > limits.silence_s * 1e9 else ""
