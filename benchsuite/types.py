@@ -166,9 +166,9 @@ class Tape(Noun, frozen=True, kw_only=True, gc=False):
     i, `read_ns[i]` is when its last segment arrived (the kernel's stamp, or ours where `clock` is
     `user`), `read_user_ns[i]` when we held it, `read_floor_ns[i]` the earliest instant at which
     any of it can have arrived unseen, and `read_ends[i]` how many bytes of `body` were there then.
-    `error` is empty or an `error_kind` of the transport: connect, dns, tls, reset, closed,
-    timeout_connect, timeout_first_byte, timeout_silence, timeout_total, protocol, redirect,
-    compressed, stopped.
+    `error` is empty or an `error_kind` of the transport: connect, proxy, tls, reset, closed,
+    timeout_connect, timeout_first_byte, timeout_silence, timeout_total or
+    protocol.
     """
 
     index: int

@@ -42,7 +42,7 @@ def tape(**fields: Any) -> Tape:
         ({"status": 0, "error": "protocol"}, Reply(), "protocol", "not_http"),
         *(
             ({"status": 0, "error": kind}, Reply(), "refused", kind)
-            for kind in ("connect", "dns", "tls", "proxy")
+            for kind in ("connect", "tls", "proxy")
         ),
         *(
             ({"error": f"timeout_{kind}"}, OK, "timeout", f"timeout_{kind}")

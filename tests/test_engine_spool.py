@@ -116,3 +116,17 @@ def test_a_spool_is_never_overwritten(tmp_path: Path) -> None:
     written(tmp_path, [exchange(0)])
     with pytest.raises(FileExistsError):
         SpoolWriter(str(tmp_path / "0-1-0"), HEADER, 1_000)
+
+
+def test_a_reader_can_pass_over_all_but_the_newest(tmp_path: Path) -> None:
+    stem = str(tmp_path / "0-1-0")
+    writer = SpoolWriter(stem, {"trial": 1}, rotate_bytes=1 << 30)
+    exchanges = [Exchange(index, 0) for index in range(100)]
+    writer.append(exchanges)
+    writer.close()
+    reader = SpoolReader(Path(f"{stem}.0"))
+    size = Path(f"{stem}.0").stat().st_size
+    reader.skip_to_last(size // 4)
+    found = [tape.index for tape in reader.read()]
+    assert found == list(range(100 - len(found), 100))
+    assert 20 <= len(found) <= 26

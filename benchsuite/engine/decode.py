@@ -12,7 +12,7 @@ from benchsuite.types import Outcome, Record, Reply, Tape
 _HIDDEN_NS = 1_000_000
 """Two events in one read count as coalesced when the first may have come this much earlier."""
 
-_REFUSED = frozenset({"connect", "dns", "tls", "proxy", "timeout_connect"})
+_REFUSED = frozenset({"connect", "tls", "proxy", "timeout_connect"})
 
 
 def records(

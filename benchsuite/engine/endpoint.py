@@ -58,6 +58,8 @@ def resolve(target: Target, connection: Connection) -> Endpoint:
         raise UsageError("the URL's host or port can't be read; it looks like http://host:8000") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"not an http:// or https:// URL: {target.url.rpartition('@')[2]!r}")
+    if parts.username:
+        raise UsageError("a URL with a user isn't supported; send it as --header-env Authorization=VARIABLE")
     tls = parts.scheme == "https"
     host, port = parts.hostname, asked_port or (443 if tls else 80)
     host_header = parts.netloc.rpartition("@")[2]
@@ -126,6 +128,9 @@ def _reachable(host: str, port: int, timeout_s: float) -> tuple[int, Address]:
     raise TargetError(f"nothing answers at {host}:{port} ({reason.lower()}); is the server running there?")
 
 
+_OURS = frozenset({"content-length", "transfer-encoding", "x-request-id"})
+
+
 class Encoder:
     """Turns calls into request bytes; the head that calls share is made once."""
 
@@ -155,6 +160,8 @@ class Encoder:
         own = {name.lower() for name in self._extra}
         headers = {name: value for name, value in headers.items() if name.lower() not in own} | self._extra
         for name, value in headers.items():
+            if name.lower() in _OURS:
+                raise UsageError(f"the header {name!r} is set by benchsuite itself; leave it out")
             if any(char in "\r\n\0" or char > "\xff" for char in name + value):
                 raise UsageError(f"the header {name!r} holds a line break or a letter that HTTP can't carry")
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -12,6 +12,8 @@ from benchsuite.types import Phase, Point, Progress
 _SAMPLE = 20
 """Tapes decoded for one report: enough to say how it goes, too few to disturb."""
 
+_NEWEST_BYTES = 512 * 1024
+
 
 class Sampler:
     """Turns a trial's status into a Progress with TTFT, tokens/s and lag of a few recent answers."""
@@ -63,14 +65,14 @@ class Sampler:
         )
 
     def _read(self) -> None:
-        """Decode a few more tapes of the first worker."""
-        if self._reader is None:
-            found = segments(self._directory, self._stem)
-            if not found:
-                return
-            self._reader = SpoolReader(found[0])
-        if not self._reader.path.exists():
+        """Decode a few of the newest tapes of the first worker."""
+        found = [path for path in segments(self._directory, self._stem) if path.stem.endswith("-0")]
+        if not found:
             return
+        newest = found[-1]
+        if self._reader is None or self._reader.path != newest:
+            self._reader = SpoolReader(newest)
+        self._reader.skip_to_last(_NEWEST_BYTES)
         for tape in self._reader.read(limit=_SAMPLE):
             reply = self._driver.decode(tape)
             if reply.arrival_ns:

@@ -138,6 +138,20 @@ class SpoolReader:
         self._offset = 0
         self.header: dict[str, str | int] = {}
 
+    def skip_to_last(self, keep_bytes: int) -> None:
+        """Pass over all frames but those in about the last `keep_bytes`."""
+        with self.path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END) - keep_bytes
+            while self._offset < end:
+                file.seek(self._offset)
+                head = file.read(_HEAD.size)
+                if len(head) < _HEAD.size:
+                    return
+                size = _HEAD.unpack(head)[1]
+                if self._offset == 0:
+                    self.header = msgspec.json.decode(file.read(size))
+                self._offset += _HEAD.size + size
+
     def read(self, limit: int = 1 << 62) -> Iterator[Tape]:
         """Yield up to `limit` further tapes; a frame that is not all there yet ends the reading."""
         with self.path.open("rb") as file:
