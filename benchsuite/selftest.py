@@ -167,7 +167,7 @@ def compare(level: Level, heard: Sequence[Record], truth: dict[str, TruthEntry])
     errors = np.abs(first)
     sends = np.sort([record.sent_ns or record.due_ns for record in heard])
     lags = [((record.sent_ns or record.due_ns) - record.due_ns) / 1e6 for record in heard]
-    reads = sum(record.reads for record in heard)
+    events = sum(len(record.gaps_us) + 1 for record in heard)
     return SelftestLevel(
         load=level.label,
         streams=level.streams,
@@ -179,7 +179,7 @@ def compare(level: Level, heard: Sequence[Record], truth: dict[str, TruthEntry])
         send_lag_p99_ms=_quantile(lags, 99),
         achieved_rate=_rate(sends),
         simulator_lateness_p99_ms=_quantile(np.concatenate(late), 99),
-        coalesced_share=sum(record.coalesced_reads for record in heard) / max(reads, 1),
+        coalesced_share=sum(record.merged_events for record in heard) / max(events, 1),
     )
 
 

@@ -220,8 +220,9 @@ class Record(Noun, frozen=True, kw_only=True, gc=False):
 
     Instants are CLOCK_MONOTONIC nanoseconds; None: it never came to that. `gaps_us`: microseconds
     between successive token events, rounded so that their sum equals last − first to 1 µs.
-    `reads`/`coalesced_reads`: reads that carried token events, and those that may have hidden an
-    earlier arrival. `reader_lag_us`: worst delay between a read's stamp and our holding it.
+    `reads`: those that carried token events; `merged_events`: events that arrived in the same read
+    as another by our lateness, so that their own arrival may be hidden. `reader_lag_us`: worst delay
+    between a read's stamp and our holding it.
     `cost_usd`: None until priced.
     """
 
@@ -247,7 +248,7 @@ class Record(Noun, frozen=True, kw_only=True, gc=False):
     streamed_reasoning: bool
     finish_reason: str | None
     reads: int
-    coalesced_reads: int
+    merged_events: int
     reader_lag_us: int
     user_stamps: bool
     reconnects: int
@@ -301,6 +302,7 @@ class WorkerHealth(Noun, frozen=True, kw_only=True):
     clock_steps: int
     reuse: bool | None
     kernel_stamps: bool
+    realtime: bool = False
     stopped: bool
 
 

@@ -45,7 +45,7 @@ MEANINGS: Final = {
     "streamed_reasoning": "reasoning came as token events",
     "finish_reason": "the server's word, e.g. `stop` or `length`",
     "reads": "reads that carried token events",
-    "coalesced_reads": "those of them that may hide an earlier arrival",
+    "merged_events": "token events read together with a later one because the client was late",
     "reader_lag_us": "worst delay between a read's stamp and our holding it, µs",
     "user_stamps": "arrivals were stamped by us instead of the kernel",
     "reconnects": "1: sent once more on a fresh connection",

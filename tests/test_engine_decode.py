@@ -40,10 +40,7 @@ def tape(**fields: Any) -> Tape:
         ({"headers": (("content-encoding", "gzip"),)}, Reply(), "protocol", "compressed"),
         ({"headers": (("content-encoding", "identity"),)}, OK, "ok", ""),
         ({"status": 0, "error": "protocol"}, Reply(), "protocol", "not_http"),
-        *(
-            ({"status": 0, "error": kind}, Reply(), "refused", kind)
-            for kind in ("connect", "tls", "proxy")
-        ),
+        *(({"status": 0, "error": kind}, Reply(), "refused", kind) for kind in ("connect", "tls", "proxy")),
         *(
             ({"error": f"timeout_{kind}"}, OK, "timeout", f"timeout_{kind}")
             for kind in ("connect", "first_byte", "silence", "total")
@@ -134,10 +131,10 @@ def test_reads_count_as_coalesced_if_we_may_have_merged_them(
 ) -> None:
     heard = tape(read_ns=[5 * MS, 10 * MS], read_user_ns=held, read_floor_ns=floors, read_ends=[3, 9])
     made = record(heard, Reply(arrival_ns=[5 * MS, 10 * MS, 10 * MS], kind=b"ccc", complete=True), "id")
-    assert (made.reads, made.coalesced_reads) == (2, coalesced)
+    assert (made.reads, made.merged_events) == (2, coalesced)
 
 
 def test_single_events_are_never_coalesced() -> None:
     heard = tape(read_ns=[5 * MS], read_user_ns=[6 * MS], read_floor_ns=[0], read_ends=[3])
     made = record(heard, Reply(arrival_ns=[5 * MS], kind=b"c", complete=True), "id")
-    assert (made.reads, made.coalesced_reads) == (1, 0)
+    assert (made.reads, made.merged_events) == (1, 0)

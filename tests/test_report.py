@@ -183,7 +183,7 @@ def test_how_explains_each_number(run):
         "8 in flight: 2 timeout (2 timeout_silence)",
         "stamped by the kernel",
         "send lag p50 0.05 ms, p99 n<368",
-        "hide an earlier arrival 0.21 %",
+        "read together with later ones 0.21 %",
         "the busiest used 10.0 % of a core",
         "36 tokens for the chat template",
         "cached tokens unknown",

@@ -43,7 +43,7 @@ def request(sent, *, due=None, first=50, gaps=(10, 10, 10, 10), tail=10, **chang
         streamed_reasoning=False,
         finish_reason="length",
         reads=len(gaps) + 1,
-        coalesced_reads=0,
+        merged_events=0,
         reader_lag_us=0,
         user_stamps=False,
         reconnects=0,
@@ -306,7 +306,7 @@ def test_the_facts_reach_the_rules():
     late = [request(i * 100 + 3, due=i * 100) for i in range(20)]
     assert level("send_lag", late) == "suspect"
     assert level("errors", [*in_turn(), failed(2000, 2100)]) == "suspect"
-    assert level("coalesced", in_turn(coalesced_reads=1)) == "invalid"
+    assert level("coalesced", in_turn(merged_events=1)) == "invalid"
     assert level("reader_lag", in_turn(reader_lag_us=3000)) is None
     assert level("reader_lag", in_turn(reader_lag_us=3000, user_stamps=True)) == "suspect"
     assert level("worker_cpu", in_turn(), infos=[trial_info(cpu_s=0.95)]) == "suspect"
@@ -400,3 +400,12 @@ def test_a_drift_is_found_once_and_corrected_for_the_number_of_points():
     alone = summarise(*point_with(20, 0), **KNOWN)
     p_alone, p_of_four = (found.warnings[0].facts["p"] for found in (alone, drifting))
     assert p_of_four > 2 * p_alone
+
+
+def test_a_single_straggler_condemns_no_run():
+    one = [request(step * 100) for step in range(18)]
+    one[5] = request(500, due_ns=START + 480 * MS)
+    assert "send_lag" not in codes(summary(one))
+    two = list(one)
+    two[9] = request(900, due_ns=START + 880 * MS)
+    assert codes(summary(two))["send_lag"] == "invalid"

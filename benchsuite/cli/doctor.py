@@ -103,6 +103,14 @@ def _machine() -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "cores", f"{cores}")
+    if sys.platform == "linux":
+        from benchsuite.engine.priority import may_be_realtime
+
+        if may_be_realtime():
+            yield Finding("ok", "priority", "real-time for the measuring process")
+        else:
+            text = "ordinary: beside a busy engine, requests may leave up to 4 ms late"
+            yield Finding("note", "priority", text, "ulimit -r 1, or run as root")
     busy = os.getloadavg()[0]
     if busy > cores / 2:
         yield Finding("note", "load", f"{busy:.1f}: something else is running", "stop it while measuring")

@@ -69,6 +69,25 @@ def stamp_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     return seconds * 1_000_000_000 + int(nanos)
 
 
+class RunDelay:
+    """How long this thread has been ready to run but kept waiting by others, in ns; 0 where not told."""
+
+    def __init__(self) -> None:
+        try:
+            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+
+    def total_ns(self) -> int:
+        """Since the thread began; a few µs to find out."""
+        return int(os.pread(self._fd, 64, 0).split()[1]) if self._fd >= 0 else 0
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
 class Alarm:
     """A file descriptor that becomes readable at an absolute monotonic instant, to the microsecond.
 

@@ -63,6 +63,8 @@ class Connection:
         self.failure = ""
         self.unsent = b""
         self.complete = False
+        self.several = False
+        self._parts = 0
         self.keep_alive = False
         self.last_ns = self.opened_ns = monotonic_ns()
         self.ready_ns = self.connect_ns = self.tls_ns = 0
@@ -175,6 +177,7 @@ class Connection:
         self.exchange = exchange
         self.state = "busy"
         self.complete = False
+        self._parts = 0
         self.on_body = exchange.parts.append
         self._parser = httptools.HttpResponseParser(self)
         if self._tls is not None:
@@ -223,7 +226,10 @@ class Connection:
         try:
             self._parser.feed_data(data)
         finally:
-            exchange.reads.extend((arrival_ns, held_ns, floor_ns, len(exchange.parts)))
+            parts = len(exchange.parts)
+            self.several = parts - self._parts > 1
+            self._parts = parts
+            exchange.reads.extend((arrival_ns, held_ns, floor_ns, parts))
         return not self._tls_over
 
     def _decrypt(self, data: bytes) -> bytes:

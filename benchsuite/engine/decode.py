@@ -1,5 +1,6 @@
 """From tapes to records, after the last byte and outside the measuring process."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import sub
 
@@ -28,7 +29,7 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
     outcome, kind = _outcome(tape, reply)
     arrivals = reply.arrival_ns
     first = arrivals[0] if arrivals else None
-    reads, coalesced = _coalesced(tape, reply)
+    reads, merged = _merged(tape, reply)
     lag_ns = max(map(sub, tape.read_user_ns, tape.read_ns), default=0)
     return Record(
         request_id=request_id,
@@ -53,7 +54,7 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
         streamed_reasoning=b"r" in reply.kind,
         finish_reason=reply.finish_reason,
         reads=reads,
-        coalesced_reads=coalesced,
+        merged_events=merged,
         reader_lag_us=lag_ns // 1000,
         user_stamps=tape.clock == "user",
         reconnects=tape.reconnects,
@@ -107,8 +108,8 @@ def _first_output_ns(reply: Reply) -> int | None:
     return None if at is None else reply.arrival_ns[at]
 
 
-def _coalesced(tape: Tape, reply: Reply) -> tuple[int, int]:
-    """Reads that carried token events, and those in which our lateness may have merged two events.
+def _merged(tape: Tape, reply: Reply) -> tuple[int, int]:
+    """Reads that carried token events, and events that our lateness may have merged with a later one.
 
     A read that holds several events is the server's doing if it arrived right after we had looked;
     it may be ours if its bytes can have been waiting for longer than a millisecond.
@@ -117,11 +118,12 @@ def _coalesced(tape: Tape, reply: Reply) -> tuple[int, int]:
     distinct = set(arrivals)
     if len(distinct) == len(arrivals):
         return len(arrivals), 0
-    several = {arrivals[i] for i in range(1, len(arrivals)) if arrivals[i] == arrivals[i - 1]}
-    coalesced = 0
+    held = Counter(arrivals)
+    merged = 0
     for i, arrival in enumerate(tape.read_ns):
-        if arrival in several:
-            several.discard(arrival)
+        events = held.pop(arrival, 0)
+        if events > 1:
             floor = max(tape.read_floor_ns[i], tape.read_user_ns[i - 1] if i else 0)
-            coalesced += arrival - floor > _HIDDEN_NS
-    return len(distinct), coalesced
+            if arrival - floor > _HIDDEN_NS:
+                merged += events - 1
+    return len(distinct), merged

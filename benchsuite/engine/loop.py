@@ -12,7 +12,7 @@ from typing import Protocol
 
 import httptools
 
-from benchsuite.engine.clock import Alarm, Offset
+from benchsuite.engine.clock import Alarm, Offset, RunDelay
 from benchsuite.engine.connection import Connection, tls_context
 from benchsuite.engine.schedule import Schedule
 from benchsuite.engine.spec import WorkerSpec
@@ -29,6 +29,8 @@ SLEPT_NS = 50_000
 HANDED = 8
 WAITING_NS = 300_000_000
 """Finished exchanges are handed over even if something is always ready once they have waited this long."""
+WATCH_NS = 1_000_000_000
+"""For how long after a read of several parts each poll asks how late it woke."""
 HOUSEKEEPING_NS = 100_000_000
 REFUSED_PAUSE_NS = 100_000_000
 
@@ -55,6 +57,8 @@ class Loop:
         self.tls = tls_context(spec)
         self.offset = Offset()
         self.alarm = Alarm()
+        self.run_delay = RunDelay()
+        self.waited_ns = self.delay_ns = self.watching_until_ns = 0
         self.poller = select.epoll() if hasattr(select, "epoll") else select.poll()
         self.scale = 1.0 if hasattr(select, "epoll") else 1000.0
         self.schedule = Schedule(spec)
@@ -178,6 +182,8 @@ class Loop:
                 refused = isinstance(error, ssl.SSLError) and not connection.served and not exchange.reads
                 self.broken(connection, "tls" if refused else "reset")
             return
+        if connection.several:
+            self.suspect(connection)
         if connection.complete:
             self.complete(connection, alive)
         elif not alive:
@@ -188,6 +194,16 @@ class Loop:
                 self.complete(connection, alive=False)
             else:
                 self.broken(connection, "closed")
+
+    def suspect(self, connection: Connection) -> None:
+        """A read brought several parts: were we kept from looking since the poll woke? Watch for a while."""
+        connection.several = False
+        if not self.watching_until_ns:
+            waited_ns = self.run_delay.total_ns()
+            self.delay_ns, self.waited_ns = waited_ns - self.waited_ns, waited_ns
+        self.watching_until_ns = self.polled_ns + WATCH_NS
+        if connection.exchange is not None:
+            connection.exchange.reads[-2] -= self.delay_ns
 
     def dropped(self, connection: Connection) -> None:
         """The server ended an idle connection: one that has just served says that it doesn't keep any."""
@@ -322,6 +338,9 @@ class Loop:
         events = self.poller.poll(timeout_s * self.scale)
         after_ns = time.monotonic_ns()
         self.floor_ns = after_ns if after_ns - before_ns > SLEPT_NS else self.polled_ns
+        if self.watching_until_ns:
+            waited_ns = self.run_delay.total_ns()
+            self.delay_ns, self.waited_ns = waited_ns - self.waited_ns, waited_ns
         self.polled_ns = after_ns
         return events
 
@@ -348,6 +367,9 @@ class Loop:
         """Ten times a second: the wall clock, time-outs, stale connections, slots that paused."""
         self.housekeep_ns = now_ns + HOUSEKEEPING_NS
         self.offset.resample()
+        if now_ns >= self.watching_until_ns:
+            self.watching_until_ns = 0
+            self.waited_ns = self.run_delay.total_ns()
         self.time_out(now_ns)
         if self.start_ns:
             self.fill(now_ns)
@@ -365,7 +387,7 @@ class Loop:
                 connection.failure = error
                 self.opened(connection, readable=False)
 
-    def health(self, cpu_s: float) -> WorkerHealth:
+    def health(self, cpu_s: float, realtime: bool) -> WorkerHealth:
         """What to report of this worker when it is done."""
         wall_s = (time.monotonic_ns() - self.start_ns) / 1e9 if self.start_ns else 0.0
         return WorkerHealth(
@@ -375,6 +397,7 @@ class Loop:
             clock_steps=self.offset.steps,
             reuse=self.reuse,
             kernel_stamps=self.stamped,
+            realtime=realtime,
             stopped=self.stopped or self.schedule.draining,
         )
 
@@ -383,5 +406,6 @@ class Loop:
         for connection in list(self.connections.values()):
             connection.close()
         self.alarm.close()
+        self.run_delay.close()
         if hasattr(self.poller, "close"):
             self.poller.close()

@@ -42,6 +42,7 @@ class WorkerSpec(Noun, frozen=True, kw_only=True):
     timeouts: Timeouts
     reuse: bool | None = None
     kernel_stamps: bool = True
+    realtime: bool = False
     spool: str = ""
     spool_header: dict[str, str | int] = {}
     rotate_bytes: int = 256 * 1024 * 1024

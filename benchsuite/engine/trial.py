@@ -255,6 +255,7 @@ def _share(trial: Trial, number: int) -> WorkerSpec:
         seconds=trial.seconds,
         reuse=trial.reuse,
         kernel_stamps=trial.kernel_stamps,
+        realtime=trial.workers < (os.cpu_count() or 1),
         rotate_bytes=trial.rotate_bytes,
         spool=f"{trial.stem}-{number}",
         spool_header={"point": trial.point, "trial": trial.trial, "id_prefix": trial.id_prefix},

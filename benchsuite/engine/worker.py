@@ -17,7 +17,7 @@ from itertools import islice
 import msgspec
 
 from benchsuite.engine.loop import IN, Loop
-from benchsuite.engine.priority import prefer_short_slices
+from benchsuite.engine.priority import be_prompt
 from benchsuite.engine.spec import CALL_HEAD, GO, SPEC_HEAD, WorkerSpec
 from benchsuite.engine.spool import SpoolWriter
 
@@ -167,7 +167,7 @@ def main() -> None:
     spool = SpoolWriter(spec.spool, spec.spool_header, spec.rotate_bytes)
     loop = Loop(spec, spool.append)
     loop.feed = feed = PipeFeed(loop, spec.control_fd, spec.report_s)
-    prefer_short_slices()
+    realtime = be_prompt(spec.realtime)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -176,7 +176,7 @@ def main() -> None:
         loop.go(feed.go_ns)
         loop.run()
         say_how_it_goes(loop)
-        say({"health": msgspec.to_builtins(loop.health(time.process_time() - cpu_s))})
+        say({"health": msgspec.to_builtins(loop.health(time.process_time() - cpu_s, realtime))})
     spool.close()
     loop.close()
 

@@ -204,17 +204,23 @@ def _client(run: Run, now: datetime) -> Iterator[str]:
                 parts.append(f"{METRICS[metric][0]} p50 {p50}, p99 {p99}")
         share = row.means.get("coalesced_share")
         coalesced = NOTHING if share is None else f"{rounded(100 * share)} %"
-        parts.append(f"reads that may hide an earlier arrival {coalesced}")
+        parts.append(f"tokens read together with later ones {coalesced}")
         yield f"{point_name(run, row)}: {'; '.join(parts)}."
     if workers:
         busiest = max((worker.cpu_s / worker.wall_s for worker in workers if worker.wall_s), default=0.0)
         steps = sum(worker.clock_steps for worker in workers)
         yield (
-            f"Client processes: {manifest.workers}, the busiest used {rounded(100 * busiest)} % of a core; "
+            f"Client processes: {manifest.workers}, {_priority(workers)}, the busiest used "
+            f"{rounded(100 * busiest)} % of a core; "
             f"steps of the clock: {steps}."
         )
         yield _reuse(workers)
     yield error_line(manifest, now)
+
+
+def _priority(workers: list[WorkerHealth]) -> str:
+    realtime = all(worker.realtime for worker in workers)
+    return "at real-time priority" if realtime else "without real-time priority"
 
 
 def _stamps(workers: list[WorkerHealth]) -> str:

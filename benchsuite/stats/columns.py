@@ -31,7 +31,7 @@ _INTS = (
     "cached_tokens",
     "reasoning_tokens",
     "reads",
-    "coalesced_reads",
+    "merged_events",
     "reader_lag_us",
     "connect_us",
     "tls_us",
@@ -62,7 +62,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: Ints
     reasoning_tokens: Ints
     reads: Ints
-    coalesced_reads: Ints
+    merged_events: Ints
     reader_lag_us: Ints
     connect_us: Ints
     tls_us: Ints

@@ -122,7 +122,7 @@ def coalesced(facts: Facts) -> Warning | None:
     level = _level(facts.coalesced_share, 0.01, 0.05)
     if facts.coalesced_share is None or level is None:
         return None
-    text = f"{_percent(facts.coalesced_share)} of reads may hide an earlier arrival"
+    text = f"{_percent(facts.coalesced_share)} of tokens were read together with later ones"
     advice = "give the client idle cores, or lower the load"
     return _warning("coalesced", level, text, advice, share=facts.coalesced_share)
 

@@ -144,10 +144,10 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         trials_without_answers=sum(not each.ok.any() for each in columns),
         error_kinds=summary.error_kinds,
         ttft_p50_ms=_pooled([metrics.values(metrics.ttft_ms(each), each.ok) for each in columns], 0.5),
-        send_lag_p99_ms=_pooled([rates.client_lag_ms(point, info, each) for info, each, _ in trials], 0.99),
+        send_lag_p99_ms=_nearly_worst([rates.client_lag_ms(point, info, each) for info, each, _ in trials]),
         coalesced_share=_coalesced_share(columns),
-        reader_lag_p99_ms=_pooled(
-            [metrics.values(metrics.reader_lag_ms(each), each.user_stamps) for each in columns], 0.99
+        reader_lag_p99_ms=_nearly_worst(
+            [metrics.values(metrics.reader_lag_ms(each), each.user_stamps) for each in columns]
         ),
         connect_p50_ms=_pooled([metrics.values(metrics.connect_ms(each)) for each in columns], 0.5),
         worker_cpu=max((each.cpu_s / each.wall_s for each in health if each.wall_s > 0), default=None),
@@ -229,9 +229,9 @@ def _mean_in_flight(windowed: Sequence[tuple[Columns, rates.Window]]) -> float |
 
 
 def _coalesced_share(trials: Sequence[Columns]) -> float | None:
-    """Share of reads that may hide an earlier arrival."""
-    reads = sum(int(each.reads[each.ok].sum()) for each in trials)
-    return sum(int(each.coalesced_reads[each.ok].sum()) for each in trials) / reads if reads else None
+    """Share of token events whose own arrival may be hidden."""
+    events = sum(int(each.events[each.ok].sum()) for each in trials)
+    return sum(int(each.merged_events[each.ok].sum()) for each in trials) / events if events else None
 
 
 def _cached_known(columns: Columns) -> Any:
@@ -250,6 +250,14 @@ def _pooled(parts: Sequence[Floats], q: float) -> float | None:
     """A quantile of what there is, however little: rules can't wait for more samples."""
     pooled = np.concatenate(parts) if parts else np.empty(0)
     return quantile(pooled, q) if len(pooled) else None
+
+
+def _nearly_worst(parts: Sequence[Floats]) -> float | None:
+    """The p99, but with few samples the second largest: a single straggler condemns no run."""
+    pooled = np.concatenate(parts) if parts else np.empty(0)
+    if len(pooled) < 2:
+        return 0.0 if len(pooled) else None
+    return min(quantile(pooled, 0.99), float(np.partition(pooled, -2)[-2]))
 
 
 def _count(chosen: Bools) -> int:

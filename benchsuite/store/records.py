@@ -52,7 +52,7 @@ _TYPES: Mapping[str, Any] = {
     "streamed_reasoning": pa.bool_(),
     "finish_reason": pa.string(),
     "reads": _COUNT,
-    "coalesced_reads": _COUNT,
+    "merged_events": _COUNT,
     "reader_lag_us": pa.int64(),
     "user_stamps": pa.bool_(),
     "reconnects": _COUNT,
