@@ -56,6 +56,8 @@ class Driver(Protocol):
     """Where it usually listens; empty: a URL has to be given."""
     key_variables: ClassVar[tuple[str, ...]]
     """Environment variables that may hold its key, first found first."""
+    options: ClassVar[tuple[str, ...]]
+    """Names of the options (`--option K=V`) that it understands."""
     capabilities: ClassVar[Capabilities]
 
     def launch(self, target: Target) -> Launch | None:

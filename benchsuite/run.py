@@ -44,6 +44,7 @@ def run(options: Options, store: Store, *, tell: Tell, interrupt: Interrupt) -> 
         manifest = _manifest(options, who, store, tell)
         for point in manifest.points:
             check_context(point, who.identity)
+            _requests(manifest, point, "measure", 1)
         tell(Stage(name="measure", text=target_line(manifest)))
         run_dir = store.create(manifest)
         with owned(run_dir):
@@ -113,7 +114,7 @@ def preview(options: Options, store: Store, tell: Tell) -> tuple[Manifest, tuple
                 f"{point.label}: {call.method} {call.path}, {len(call.body):,} bytes, "
                 f"{point.prompt_tokens} prompt tokens, {point.output_tokens} output tokens, "
                 f"{warm_up_count(manifest.workload, point)} warm-up requests, "
-                f"{manifest.workload.trials} trials"
+                f"trials: {manifest.workload.trials}"
             )
         return manifest, tuple(lines)
 

@@ -13,7 +13,7 @@ from benchsuite.driver import Driver, load
 from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.engine.exchange import ask
 from benchsuite.errors import TargetError, UsageError
-from benchsuite.servers.launch import launched, resolve_model
+from benchsuite.servers.launch import Server, launched, resolve_model
 from benchsuite.types import (
     Connection,
     Identity,
@@ -83,38 +83,23 @@ class Resolved(Noun, frozen=True, kw_only=True):
 def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
     """Find or start the target, and learn who it is; an engine that we started ends with the block."""
     driver = load(options.backend)
-    key = _key(options, driver)
+    unknown = sorted(set(options.options) - set(driver.options))
+    if unknown:
+        known = ", ".join(driver.options)
+        raise UsageError(f"--backend {driver.name} has no option {unknown[0]!r}; it has: {known}")
     target = Target(
         backend=options.backend,
         url=options.url or driver.default_url,
         model=options.model,
-        key=key,
+        key=_key(options, driver),
         headers=options.headers,
         options=options.options,
     )
     with contextlib.ExitStack() as stack:
-        command, seconds, attached = "", None, True
-        if not target.url:
-            launch = driver.launch(target)
-            if launch is None:
-                raise UsageError(f"--backend {driver.name} needs the server's address: add --url http://…")
-            tell(Stage(name="model", text="preparing the model"))
-            named = options.model or launch.default_model
-            model, shown = resolve_model(named, lambda text: tell(Stage(name="model", text=text)))
-            slots, context = _slots(options.workload), _context(options.workload)
-            tell(Stage(name="launch", text=f"starting {driver.title} with {shown}"))
-            server = stack.enter_context(
-                launched(
-                    launch,
-                    model=model,
-                    slots=slots,
-                    context=context,
-                    threads=options.threads,
-                    on_wait=lambda text: tell(Stage(name="ready", text=text)),
-                )
-            )
-            target = msgspec.structs.replace(target, url=server.url, model=shown)
-            command, seconds, attached = server.command_masked, server.seconds_to_ready, False
+        server = None
+        if not options.url and not _answers(target, options.connection):
+            server, model = stack.enter_context(_started(options, driver, target, tell))
+            target = msgspec.structs.replace(target, url=server.url, model=model)
         endpoint = resolve(target, options.connection)
         identity = identify(driver, target, endpoint)
         target = msgspec.structs.replace(target, model=_model(target, identity, driver))
@@ -123,10 +108,44 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
             target=target,
             endpoint=endpoint,
             identity=identity,
-            attached=attached,
-            launch_command=command,
-            launch_seconds=seconds,
+            attached=server is None,
+            launch_command=server.command_masked if server else "",
+            launch_seconds=server.seconds_to_ready if server else None,
         )
+
+
+def _answers(target: Target, connection: Connection) -> bool:
+    """Does anything listen where the backend usually does?"""
+    if not target.url:
+        return False
+    try:
+        resolve(target, connection)
+    except TargetError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Generator[tuple[Server, str]]:
+    """Start the backend for as long as the block lasts: the server, and the model it was started with."""
+    launch = driver.launch(target)
+    if launch is None:
+        raise UsageError(f"--backend {driver.name} needs the server's address: add --url http://…")
+    named = options.model or launch.default_model
+    model = shown = named
+    if named:
+        tell(Stage(name="model", text="preparing the model"))
+        model, shown = resolve_model(named, lambda text: tell(Stage(name="model", text=text)))
+    tell(Stage(name="launch", text=f"starting {driver.title}" + (f" with {shown}" if shown else "")))
+    with launched(
+        launch,
+        model=model,
+        slots=_slots(options.workload),
+        context=_context(options.workload),
+        threads=options.threads,
+        on_wait=lambda text: tell(Stage(name="ready", text=text)),
+    ) as server:
+        yield server, shown
 
 
 def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
@@ -139,6 +158,11 @@ def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
     if status in {401, 403}:
         names = " or ".join(driver.key_variables) or "the variable named by --api-key-env"
         raise TargetError(f"{target.url} wants a key (HTTP {status}); put it into {names}")
+    if tapes and tapes[0].error == "tls":
+        raise TargetError(
+            f"no secure connection to {target.url}: its certificate isn't trusted, or it wants one of yours; "
+            "see --ca-cert, --client-cert, --insecure"
+        )
     heard = f"HTTP {status}" if status else tapes[0].error or "no answer"
     raise TargetError(
         f"what answers at {target.url} isn't {driver.title} ({heard}); "

@@ -339,7 +339,7 @@ def test_a_point_that_was_never_measured():
     for infos in ([], [trial_info()]):
         found = summary([], infos=infos, interrupted=True)
         assert (found.requests, found.verdict) == (0, "invalid")
-        assert found.warnings[0].message == "nothing was measured"
+        assert found.warnings[0].message == "nothing was sent"
         assert found.metrics["ttft"].quantiles["p50"].value is None
         assert found.rates["requests_per_s"].value is None
 

@@ -81,7 +81,7 @@ def test_a_sound_point_has_no_warnings():
         # Nothing is ever found: half the prompt at least could have been.
         (
             "cache_warm",
-            {"workload": WARM, "hit_ratio": None, "best_hit_ratio": None},
+            {"workload": WARM, "hit_ratio": 0.49, "best_hit_ratio": 0.49},
             {"workload": WARM, "hit_ratio": 0.46, "best_hit_ratio": 0.46},
             {"workload": WARM, "hit_ratio": 0.0, "best_hit_ratio": 0.0},
         ),

@@ -14,6 +14,7 @@ class Local:
     title: ClassVar[str] = "llama.cpp (embedded)"
     default_url: ClassVar[str] = ""
     key_variables: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=True, cache_off=True, cached_tokens=True, server_timings=True, launch=True
     )
@@ -49,7 +50,7 @@ class Local:
         models = (dialect.listed(tapes[1]) if len(tapes) > 1 else None) or []
         return Identity(
             server="llama.cpp",
-            version=str(props["build_info"]),
+            version="" if "unknown" in str(props["build_info"]) else str(props["build_info"]),
             models=tuple(model["id"] for model in models),
             context_tokens=context if isinstance(context, int) else None,
             slots=slots if isinstance(slots, int) else None,

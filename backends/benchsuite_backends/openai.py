@@ -18,6 +18,7 @@ class OpenAI:
     title: ClassVar[str] = UNNAMED
     default_url: ClassVar[str] = ""
     key_variables: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
+    options: ClassVar[tuple[str, ...]] = (*dialect.OPTIONS, "ignore_eos")
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False, cache_off=False, cached_tokens=False, server_timings=False, launch=False
     )

@@ -106,7 +106,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
                 metavar="K=VAR",
                 help="Send a header whose value is in the environment.",
             ),
-            click.option("--ca-cert", metavar="FILE", help="Trust this authority too."),
+            click.option("--ca-cert", metavar="FILE", help="Trust this authority instead of the system's."),
             click.option("--client-cert", metavar="FILE", help="Certificate to show the server."),
             click.option("--client-key", metavar="FILE", help="Its key."),
             click.option("--insecure", is_flag=True, help="Don't check certificates (is recorded)."),

@@ -81,7 +81,9 @@ def no_answers(facts: Facts) -> Warning | None:
     if facts.ok and not facts.trials_without_answers:
         return None
     if not facts.requests:
-        return _warning("no_answers", "invalid", "nothing was measured", "measure again", answered=0)
+        return _warning(
+            "no_answers", "invalid", "nothing was sent", "a longer --duration or more --requests", answered=0
+        )
     which = "no request was answered" if not facts.ok else "a trial had no answered request"
     return _warning("no_answers", "invalid", which, _about_errors(facts), answered=facts.ok)
 
@@ -232,8 +234,11 @@ def cache_warm(facts: Facts) -> Warning | None:
     at least half the prompt.
     """
     hit, best = facts.hit_ratio, facts.best_hit_ratio
-    if facts.workload.cache != "warm" or hit is None or best is None:
+    if facts.workload.cache != "warm":
         return None
+    if hit is None or best is None:
+        text = "the server doesn't say how much of the prompts it had cached"
+        return _warning("cache_warm", "told", text, "look at its own statistics")
     asked = max(best, 0.5)
     level = _level(asked - hit, 0.02, 0.05)
     if level is None:
@@ -299,7 +304,7 @@ def interrupted(facts: Facts) -> Warning | None:
     """The run was stopped before its end."""
     if not facts.interrupted:
         return None
-    text = "the run was interrupted: only what had been measured by then is here"
+    text = "the run was cut short: only what had been measured by then is here"
     return _warning("interrupted", "told", text, "measure again for all of it", stopped=facts.stopped)
 
 

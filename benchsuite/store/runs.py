@@ -199,7 +199,11 @@ class Store:
                 raise StoreError(f"none of the {len(runs)} runs in {self.path} was finished; measure again")
             return finished
         wanted = selector.lower()
-        found = [run_dir for run_dir in runs if wanted and run_dir.run_id.startswith(wanted)]
+        # The screen shortens ids in the middle, and what it shows can be pasted.
+        begin, _, end = wanted.replace("...", "…").partition("…")
+        found = [
+            each for each in runs if begin and each.run_id.startswith(begin) and each.run_id.endswith(end)
+        ]
         if len(found) == 1:
             return found[0]
         listed = ", ".join(run_dir.run_id for run_dir in (found or runs)[:_LISTED])

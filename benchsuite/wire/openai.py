@@ -64,6 +64,9 @@ class _Chunk(_Part, gc=False):
     metrics: dict[str, Any] | None = None
 
 
+OPTIONS = ("endpoint", "max_tokens_field", "temperature")
+"""The options of a target that this dialect understands."""
+
 CHUNKS = msgspec.json.Decoder(list[_Chunk])
 ANSWER = msgspec.json.Decoder(_Chunk)
 ENCODER = msgspec.json.Encoder()

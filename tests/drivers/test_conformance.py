@@ -122,7 +122,7 @@ def test_each_engine_says_who_it_is() -> None:
     assert openai.identity((tape(b"", status=404),)) is None
     assert Local().identity(LLAMA_CPP_IDENTITY) == Identity(
         server="llama.cpp",
-        version="b0-unknown",
+        version="",
         models=("bench",),
         context_tokens=4096,
         slots=4,
