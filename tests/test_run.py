@@ -85,6 +85,41 @@ def test_every_measured_request_is_recorded_once_with_the_truth_of_the_server(tm
     assert Counter(record["phase"] for record in warm) == {"measure": 48, "warm_up": 2 + 8}
 
 
+def test_a_backend_that_nobody_has_started_is_started_and_ended(tmp_path):
+    words = ["run", "--backend", "sim", *SHORT, "--concurrency", "2", "--requests", "4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchsuite", *words],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode in {0, 3}, done.stderr
+    manifest = Store(tmp_path).select("latest").run().manifest
+    assert not manifest.attached
+    assert "benchsuite.simulator" in manifest.launch_command
+    started = [
+        p for p in psutil.process_iter(["cmdline"]) if "benchsuite.simulator" in (p.info["cmdline"] or [])
+    ]
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("--option", "foo=bar"), "no option 'foo'; it has: endpoint"),
+        (("--prompt-tokens", "3"), "ask for 8 or more"),
+        (("--model", "x", "--url", "http://me:secret@127.0.0.1:1"), "--header-env"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_stored(tmp_path, words, hint):
+    with running(FAST) as simulator:
+        done = run(tmp_path, simulator.url, *words, expect=(2,))
+    assert hint in done.stderr
+    assert "secret" not in done.stderr
+    assert not Store(tmp_path).runs()
+
+
 def test_outcomes_equal_the_truth_under_faults(tmp_path):
     truth = tmp_path / "truth.jsonl"
     faulty = SimConfig(

@@ -87,10 +87,12 @@ def test_kill_9_of_the_owner_leaves_no_engine_and_no_stray(log):
         owner = subprocess.Popen(
             [sys.executable, "-c", OWNER, *guarded("import sys\n", DEAF, STRAY, READY, SLEEP)], stderr=file
         )
-    pids = told(log, "guardian", "engine", "stray")
-    assert all(alive(pid) for pid in pids)
-    owner.kill()
-    owner.wait()
+    try:
+        pids = told(log, "guardian", "engine", "stray")
+        assert all(alive(pid) for pid in pids)
+    finally:
+        owner.kill()
+        owner.wait()
     assert gone(*pids)
 
 
