@@ -29,6 +29,8 @@ SLEPT_NS = 50_000
 HANDED = 8
 WAITING_NS = 300_000_000
 """Finished exchanges are handed over even if something is always ready once they have waited this long."""
+MANY = 16
+NAP_S = 200e-6
 WATCH_NS = 1_000_000_000
 """For how long after a read of several parts each poll asks how late it woke."""
 HOUSEKEEPING_NS = 100_000_000
@@ -333,11 +335,21 @@ class Loop:
         return 0.0 if left_ns <= SPIN_NS else min(timeout_s, (left_ns - SPIN_NS) / 1e9)
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Poll, and note since when what is ready now may have been waiting unseen."""
+        """Poll, and note since when what is ready now may have been waiting unseen.
+
+        With many streams, a wake-up for every event would cost more than the reading. The stamps are
+        the kernel's, so a short nap lets what comes together be read together.
+        """
         before_ns = time.monotonic_ns()
         events = self.poller.poll(timeout_s * self.scale)
         after_ns = time.monotonic_ns()
-        self.floor_ns = after_ns if after_ns - before_ns > SLEPT_NS else self.polled_ns
+        if after_ns - before_ns > SLEPT_NS:
+            self.floor_ns = after_ns
+            if self.busy >= MANY and len(events) < MANY and self.stamped:
+                time.sleep(NAP_S)
+                events = self.poller.poll(0.0)
+        else:
+            self.floor_ns = self.polled_ns
         if self.watching_until_ns:
             waited_ns = self.run_delay.total_ns()
             self.delay_ns, self.waited_ns = waited_ns - self.waited_ns, waited_ns
