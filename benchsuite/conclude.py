@@ -14,6 +14,7 @@ from benchsuite.driver import Driver, load
 from benchsuite.engine.decode import records
 from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import TrialRun
+from benchsuite.errors import BenchsuiteError, StoreError
 from benchsuite.store.runs import RunDir, Store
 from benchsuite.types import Manifest, Run, Stage, TrialInfo
 
@@ -116,7 +117,10 @@ def conclude(
             capabilities_exact_output=capabilities.exact_output,
             identity_slots=manifest.identity.slots,
             lengths=manifest.lengths,
-            cached_supported=True,
+            model=manifest.model,
+            # A server of our own may list a model under its file's name.
+            models=manifest.identity.models if manifest.attached else (),
+            selftest=manifest.selftest,
             interrupted=status != "finished",
         ),
     )
@@ -145,19 +149,33 @@ def owned(run_dir: RunDir) -> Generator[bool]:
 
 
 def recover(store: Store, tell: Callable[[Stage], None]) -> list[Run]:
-    """Finish every run that was cut off, from its record files and what is left in its spool."""
-    found = []
+    """Finish every run that was cut off, from its record files and what is left in its spool.
+
+    A run that can't be recovered is told and passed over. Raises `StoreError` if that is all there was.
+    """
+    found, failed = [], []
     for run_dir in store.partial_runs():
-        with owned(run_dir) as free:
-            if not free:
-                tell(Stage(name="save", text=f"{run_dir.run_id} is still being measured"))
-                continue
-            manifest = run_dir.plan()
-            driver = load(manifest.backend)
-            spools = sorted(run_dir.spool_dir.glob("*-*-*.*")) if run_dir.spool_dir.is_dir() else []
-            for segment in spools:
-                decode_segment(run_dir, segment, driver, keep_text=False)
-            run = conclude(run_dir, manifest, "recovered")
-            tell(Stage(name="save", text=f"{run_dir.run_id} recovered"))
-            found.append(run)
+        try:
+            with owned(run_dir) as free:
+                if not free:
+                    tell(Stage(name="save", text=f"{run_dir.run_id} is still being measured"))
+                # One may have been finished between being listed and being ours.
+                elif run_dir.partial:
+                    found.append(_recovered(run_dir))
+                    tell(Stage(name="save", text=f"{run_dir.run_id} recovered"))
+        except (BenchsuiteError, OSError, ValueError) as error:
+            failed.append(f"{run_dir.run_id} can't be recovered: {error}")
+            tell(Stage(name="save", text=failed[-1]))
+    if failed and not found:
+        raise StoreError("; ".join(failed))
     return found
+
+
+def _recovered(run_dir: RunDir) -> Run:
+    """Finish one run that nobody else holds."""
+    manifest = run_dir.plan()
+    driver = load(manifest.backend)
+    spools = sorted(run_dir.spool_dir.glob("*-*-*.*")) if run_dir.spool_dir.is_dir() else []
+    for segment in spools:
+        decode_segment(run_dir, segment, driver, keep_text=False)
+    return conclude(run_dir, manifest, "recovered")

@@ -35,7 +35,8 @@ class Launch(Noun, frozen=True, kw_only=True):
 
     `argv` may use {python}, {port}, {model}, {slots}, {context} and {threads}; `needs` names Python
     modules or executables that must be there, `missing` says in one line what to do when they
-    aren't. `ready` is asked until it answers 200.
+    aren't. `ready` is asked until it answers 200. `max_context`: most tokens of a prompt and its answer
+    that the model can hold; None: the engine knows.
     """
 
     argv: tuple[str, ...]
@@ -44,6 +45,7 @@ class Launch(Noun, frozen=True, kw_only=True):
     missing: str = ""
     ready: Call
     default_model: str = ""
+    max_context: int | None = None
 
 
 class Driver(Protocol):

@@ -28,6 +28,8 @@ from benchsuite.target import (
     fitted,
     masked_url,
     resolved,
+    shown_identity,
+    shown_model,
 )
 from benchsuite.telemetry.machine import fingerprint, package_versions
 from benchsuite.types import Manifest, Phase, Point, Request, Run, Stage
@@ -66,9 +68,9 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         command=options.command,
         backend=options.backend,
         url=masked_url(who.target.url) if who.attached else "",
-        model=who.target.model,
+        model=shown_model(who.target.model),
         attached=who.attached,
-        identity=who.identity,
+        identity=shown_identity(who.identity),
         launch_command=who.launch_command,
         launch_seconds=who.launch_seconds,
         workload=workload,
@@ -130,7 +132,7 @@ def _measure(
         reuse: bool | None = None
         for trial in range(manifest.workload.trials + 1):
             done = _trial(run_dir, manifest, options, who, point, trial, reuse, tell, interrupt)
-            if interrupt.level:
+            if any(worker.stopped for worker in done.workers) or not done.workers:
                 return False
             reuse = done.reuse if done.reuse is not None else reuse
     return True
@@ -164,6 +166,7 @@ def _trial(
         closed=closed,
         slots=point.concurrency,
         seconds=seconds,
+        least=0 if number else warm_up_count(workload, point),
         workers=min(manifest.workers, point.concurrency or manifest.workers),
         reuse=reuse,
         kernel_stamps=options.kernel_stamps,

@@ -72,10 +72,12 @@ QUICK_LEVELS = (
 
 def selftest(store: Store, *, tell: Callable[[Stage], None], quick: bool = False) -> Selftest:
     """Measure the simulator at several loads, compare with its truth, and keep the result."""
+    store.prepare()
     machine = fingerprint(store.path)
     levels, kernel = [], True
     for level in QUICK_LEVELS if quick else LEVELS:
-        tell(Stage(name="measure", text=f"{level.label}, {level.requests} answers of {level.tokens} tokens"))
+        answers = "1 answer" if level.requests == 1 else f"{level.requests} answers"
+        tell(Stage(name="measure", text=f"{level.label}, {answers} of {level.tokens} tokens"))
         measured, stamped = measure_level(level)
         levels.append(measured)
         kernel = kernel and stamped

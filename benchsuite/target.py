@@ -13,7 +13,7 @@ from benchsuite.driver import Driver, load
 from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.engine.exchange import ask
 from benchsuite.errors import TargetError, UsageError
-from benchsuite.servers.launch import Server, launched, resolve_model
+from benchsuite.servers.launch import Server, launched, resolve_model, shown_path
 from benchsuite.types import (
     Connection,
     Identity,
@@ -35,6 +35,9 @@ _LAUNCHED_OPEN_SLOTS = 8
 """Slots of an engine that we start for an open loop without a cap."""
 _TEMPLATE_ROOM = 64
 """Tokens kept free for the chat template when choosing the context of an engine that we start."""
+_IDENTIFY_S = 10.0
+_PROBE_S = 60.0
+_PROBES_AT_ONCE = 8
 
 
 class Options(Noun, frozen=True, kw_only=True):
@@ -63,6 +66,8 @@ class Options(Noun, frozen=True, kw_only=True):
     kernel_stamps: bool = True
     command: str = ""
 
+
+_BAD_REQUEST = 400
 
 Tell = Callable[[Stage | Progress], None]
 
@@ -101,7 +106,8 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
             server, model = stack.enter_context(_started(options, driver, target, tell))
             target = msgspec.structs.replace(target, url=server.url, model=model)
         endpoint = resolve(target, options.connection)
-        identity = identify(driver, target, endpoint)
+        tell(Stage(name="ready", text=f"waiting for {driver.title} at {target.url} to say who it is"))
+        identity = identify(driver, target, _patient_for(endpoint, _IDENTIFY_S))
         target = msgspec.structs.replace(target, model=_model(target, identity, driver))
         yield Resolved(
             driver=driver,
@@ -132,6 +138,7 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
     if launch is None:
         raise UsageError(f"--backend {driver.name} needs the server's address: add --url http://…")
     named = options.model or launch.default_model
+    context = _context(options.workload, launch.max_context, named)
     model = shown = named
     if named:
         tell(Stage(name="model", text="preparing the model"))
@@ -141,7 +148,7 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
         launch,
         model=model,
         slots=_slots(options.workload),
-        context=_context(options.workload),
+        context=context,
         threads=options.threads,
         on_wait=lambda text: tell(Stage(name="ready", text=text)),
     ) as server:
@@ -154,20 +161,41 @@ def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
     identity = driver.identity(tapes)
     if identity is not None:
         return identity
-    status = tapes[0].status if tapes else 0
+    status, error = (tapes[0].status, tapes[0].error) if tapes else (0, "")
     if status in {401, 403}:
         names = " or ".join(driver.key_variables) or "the variable named by --api-key-env"
         raise TargetError(f"{target.url} wants a key (HTTP {status}); put it into {names}")
-    if tapes and tapes[0].error == "tls":
+    if error == "tls":
         raise TargetError(
-            f"no secure connection to {target.url}: its certificate isn't trusted, or it wants one of yours; "
-            "see --ca-cert, --client-cert, --insecure"
+            f"no secure connection to {target.url}: its certificate isn't trusted, it wants one of yours, "
+            "or it speaks plain http://; see --ca-cert, --client-cert, --insecure"
         )
-    heard = f"HTTP {status}" if status else tapes[0].error or "no answer"
-    raise TargetError(
-        f"what answers at {target.url} isn't {driver.title} ({heard}); "
-        "check --url, or measure it as --backend openai"
+    if error.startswith("timeout"):
+        raise TargetError(
+            f"{target.url} takes connections but doesn't answer; is it still loading, or stuck? "
+            f"Try again when `curl {target.url}{driver.identify(target)[0].path}` answers"
+        )
+    heard = f"HTTP {status}" if status else error or "no answer"
+    if not endpoint.tls and (error in {"closed", "reset", "protocol"} or status == _BAD_REQUEST):
+        advice = "does it want https://?"
+    elif driver.name == "openai":
+        advice = "check --url: is it the base URL, like http://host:8000 or https://host/v1?"
+    else:
+        advice = "check --url, or measure it as --backend openai"
+    raise TargetError(f"what answers at {target.url} isn't known as {driver.title} ({heard}); {advice}")
+
+
+def _patient_for(endpoint: Endpoint, seconds: float) -> Endpoint:
+    """The endpoint with less patience, for what isn't timed; never more than the user has."""
+    limits = endpoint.connection.timeouts
+    limits = msgspec.structs.replace(
+        limits,
+        first_byte_s=min(seconds, limits.first_byte_s),
+        silence_s=min(seconds, limits.silence_s),
+        total_s=min(2 * seconds, limits.total_s),
     )
+    connection = msgspec.structs.replace(endpoint.connection, timeouts=limits)
+    return msgspec.structs.replace(endpoint, connection=connection)
 
 
 def _key(options: Options, driver: Driver) -> str | None:
@@ -180,12 +208,12 @@ def _key(options: Options, driver: Driver) -> str | None:
 
 
 def _model(target: Target, identity: Identity, driver: Driver) -> str:
-    """The model to ask for: the one named, else the only one that the server has."""
+    """The model to ask for: the one named, in full or as we show it, else the only one of the server."""
     if target.model or not identity.models:
-        return target.model
+        return next((name for name in identity.models if shown_model(name) == target.model), target.model)
     if len(identity.models) == 1:
         return identity.models[0]
-    several = ", ".join(identity.models[:8])
+    several = ", ".join(map(shown_model, identity.models[:8]))
     raise UsageError(f"{driver.title} at {target.url} has several models; choose with --model: {several}")
 
 
@@ -194,10 +222,16 @@ def _slots(workload: Workload) -> int:
     return max(workload.concurrency, default=_LAUNCHED_OPEN_SLOTS)
 
 
-def _context(workload: Workload) -> int:
+def _context(workload: Workload, most: int | None, model: str) -> int:
     """Context per slot of an engine that we start, in tokens: what the longest request needs."""
-    needed = max(workload.prompt_tokens) + max(workload.output_tokens) + _TEMPLATE_ROOM
-    return math.ceil(needed / _CONTEXT_STEP) * _CONTEXT_STEP
+    prompt, output = max(workload.prompt_tokens), max(workload.output_tokens)
+    if most is not None and prompt + output > most:
+        raise UsageError(
+            f"{prompt} prompt + {output} output tokens are more than {model}'s {most}; "
+            "ask for less or name a model that holds more: --model FILE.gguf"
+        )
+    context = math.ceil((prompt + output + _TEMPLATE_ROOM) / _CONTEXT_STEP) * _CONTEXT_STEP
+    return context if most is None else min(context, most)
 
 
 def check_context(point: Point, identity: Identity) -> None:
@@ -215,16 +249,23 @@ def check_context(point: Point, identity: Identity) -> None:
 
 def fitted(who: Resolved, tell: Tell) -> Lengths:
     """Find out what words cost on this server, in a few probes of one output token each."""
-    tell(Stage(name="fit", text="fitting prompt lengths"))
+    tell(Stage(name="fit", text="waiting for a few short answers, to fit prompt lengths"))
+    endpoint = _patient_for(who.endpoint, _PROBE_S)
     conversation = fit(words())
     texts = next(conversation)
     while True:
         calls = [who.driver.encode(_probe(index, text), who.target) for index, text in enumerate(texts)]
-        tapes = ask(who.endpoint, who.target, calls)
+        tapes = ask(endpoint, who.target, calls, _PROBES_AT_ONCE)
         replies = [who.driver.decode(tape) for tape in tapes]
         if tapes and tapes[0].status in {401, 403, 404}:
             why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip()
             raise TargetError(f"the server refused a first request: {why}")
+        if tapes and all(tape.error.startswith("timeout") for tape in tapes):
+            limit_s = endpoint.connection.timeouts.first_byte_s
+            raise TargetError(
+                f"the server gave no answer to a short request within {limit_s:g} s; "
+                "is it stuck or busy? Try again when it answers"
+            )
         try:
             texts = conversation.send(tuple(reply.prompt_tokens for reply in replies))
         except StopIteration as end:
@@ -240,6 +281,20 @@ def _probe(index: int, text: str) -> Request:
         max_output_tokens=1,
         min_output_tokens=1,
         cache="cold",
+    )
+
+
+def shown_model(name: str) -> str:
+    """A model's name as it may be stored and shown: some servers call a model by its path."""
+    return shown_path(name)
+
+
+def shown_identity(identity: Identity) -> Identity:
+    """What a server says of itself as it may be stored, without folders of anyone's machine."""
+    return msgspec.structs.replace(
+        identity,
+        models=tuple(map(shown_model, identity.models)),
+        details={name: shown_path(value) for name, value in identity.details.items()},
     )
 
 

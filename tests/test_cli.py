@@ -1,5 +1,7 @@
 import errno
 import os
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from benchsuite.cli import main
+from benchsuite.cli.doctor import _stamps
 from benchsuite.cli.root import COMMANDS, root
+from benchsuite.conclude import owned
 from benchsuite.errors import InvalidMeasurement, StoreError, TargetError, UsageError
 from benchsuite.store.runs import Store
+from benchsuite.telemetry.machine import fingerprint
 from benchsuite.types import Record, Run
 
 CHAT = Path(__file__).parent / "report" / "chat.json"
@@ -148,6 +153,15 @@ def test_a_trace_only_when_asked_for(monkeypatch, capsys):
         (["run", "--duration", "soon"], "30s, 500ms or 2m"),
         (["run", "--requests", "0"], "1 or more"),
         (["run", "--seed", "-1"], "0 or more"),
+        (["run", "--concurrency", "0"], "1 or more, not 0"),
+        (["run", "--rate", "-1", "--requests", "5"], '"inf", not -1'),
+        (["run", "--duration", "0"], "--duration must be more than 0"),
+        (["run", "--rate", "inf", "--duration", "5"], "add --requests N"),
+        (["run", "--url", "http://127.0.0.1:abc/"], "looks like http://host:8000"),
+        (["run", "--url", "http://[::1/"], "looks like http://host:8000"),
+        (["run", "--url", "http://h:1/v1?api-key=k"], "send it with --header-env"),
+        (["run", "--url", "http://h:1/v1/chat/completions"], "give the base URL"),
+        (["run", "--url=http://h:1/completions/"], "give the base URL"),
         (["run", "--requests", "5", "--duration", "5"], "either requests or seconds"),
         (["run", "--slo", "tfft=1ms"], "did you mean ttft"),
         (["run", "--workload", "chatt"], "did you mean chat@1"),
@@ -174,6 +188,8 @@ def test_a_secret_on_the_command_line_is_not_repeated(capsys):
     assert main(["run", "--header", "Authorization Bearer sk-secret"]) == 2
     assert main(["run", "--header", "Authorization: sk-secret\x01!"]) == 2
     assert main(["run", "--header", "Bad name: sk-secret"]) == 2
+    assert main(["run", "--url", "http://u:sk-secret@host:port"]) == 2
+    assert main(["run", "--url", "http://host?api-key=sk-secret"]) == 2
     assert "sk-secret" not in "".join(capsys.readouterr())
 
 
@@ -244,6 +260,12 @@ def test_results_lists_runs_and_names_the_partial_ones(stored, partial, capsys):
     shown = capsys.readouterr().out
     assert stored.run_id[:10] in shown and "branch=main" in shown
     assert f"1 run was cut off ({partial.run_id}): `benchsuite store recover`" in shown
+    with owned(partial):
+        assert main(["results"]) == 0
+        shown = capsys.readouterr().out
+        assert f"1 run is being measured ({partial.run_id})." in shown and "recover" not in shown
+        assert main(["show", "01kb"]) == 2
+        assert "is being measured" in capsys.readouterr().err
     assert main(["results", "--where", "branch=other"]) == 0
     assert "no run like that" in capsys.readouterr().out
     assert main(["results", "--where", "backend=openai", "--json"]) == 0
@@ -288,6 +310,8 @@ def test_show_in_every_form(stored, tmp_path, capsysbinary, chat):
 def test_show_says_what_can_not_be_shown(partial, tmp_path, capsys):
     assert main(["show", "01kb"]) == 2
     assert "benchsuite store recover" in capsys.readouterr().err
+    assert main(["show", "latest"]) == 2
+    assert "benchsuite store recover" in capsys.readouterr().err
     assert main(["show", "--store", str(tmp_path / "elsewhere")]) == 2
     assert "benchsuite run" in capsys.readouterr().err
 
@@ -328,6 +352,35 @@ def test_doctor_names_partial_runs_and_a_store_it_can_not_write(partial, tmp_pat
     (tmp_path / "file").write_text("")
     assert main(["doctor", "--store", str(tmp_path / "file")]) == 2
     assert "problem  store" in capsys.readouterr().out
+
+
+def test_doctor_judges_stamps_though_the_first_bytes_have_none(monkeypatch, capsys):
+    monkeypatch.setattr("benchsuite.engine.clock.enable_kernel_stamps", lambda sock: True)
+    late = iter([[], [], [(1, 37, struct.pack("@qq", 1, 5))]])
+
+    class Client(socket.socket):
+        def recvmsg(self, *sizes):
+            data, _, flags, address = super().recvmsg(*sizes)
+            return data, next(late, []), flags, address
+
+    monkeypatch.setattr("socket.socket", Client)
+    assert _stamps().found == "the kernel's" and next(late, None) is None
+    assert _stamps().level == "note"
+
+
+def test_nothing_is_measured_for_a_store_that_can_not_be_written(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("benchsuite.selftest.measure_level", None)
+    for command in ("selftest", "run"):
+        assert main([command, "--store", str(tmp_path / "file" / "store")]) == 2
+        assert "choose another with --store" in capsys.readouterr().err
+
+
+def test_a_machine_is_told_apart_by_a_secret_that_only_a_store_keeps(store):
+    assert fingerprint(store.path).id != fingerprint(store.path).id
+    assert not store.path.exists()
+    store.prepare()
+    assert fingerprint(store.path).id == fingerprint(store.path).id
 
 
 def test_selftest_shows_its_levels(monkeypatch, capsys, chat):

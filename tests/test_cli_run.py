@@ -1,3 +1,4 @@
+import io
 import math
 import os
 import shlex
@@ -6,11 +7,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from benchsuite.cli import main
 from benchsuite.cli.run_options import ALIASES, typed
 from benchsuite.cli.telling import STOPPING, Teller
 from benchsuite.engine.trial import Interrupt
+from benchsuite.report.screen import target_line
 from benchsuite.store.runs import Store, new_run_id
 from benchsuite.types import Connection, Point, Progress, Run, Slo, Stage, Timeouts
 
@@ -150,12 +154,13 @@ def test_json_is_the_stored_run_and_nothing_else_on_stdout(faked, capsys):
 def test_a_dry_run_measures_nothing(faked, monkeypatch, capsys):
     manifest = faked.run.manifest
     monkeypatch.setattr(
-        "benchsuite.run.preview", lambda options, store, tell: (manifest, ("vLLM is there", "POST /v1"))
+        "benchsuite.run.preview", lambda options, store, tell: (manifest, ("in fewer words", "POST /v1"))
     )
     assert main(["run", "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("vLLM is there\nchat@1") and "POST /v1" in out and manifest.nonce in out
-    assert not faked.asked
+    assert out.startswith(f"{target_line(manifest)}\nchat@1") and "in fewer words" not in out
+    assert "POST /v1" in out and manifest.nonce in out
+    assert not faked.asked and not faked.store.path.exists()
 
 
 # ---------------------------------------------------------------- asking, stopping, telling
@@ -215,6 +220,21 @@ def test_ctrl_c_drains_then_stops_then_gives_up(faked, capsys):
     assert "benchsuite store recover" in told.err and told.out == ""
 
 
+def test_ctrl_c_during_the_warm_up_keeps_no_promise(faked, capsys):
+    faked.run = msgspec.structs.replace(faked.run, status="interrupted", verdict="invalid", summaries=())
+    assert main(["run"]) == 130
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1] == "interrupted before anything was measured" and told.out == ""
+
+
+def test_after_a_run_those_that_were_cut_off_are_named(faked, capsys):
+    assert main(["run"]) == 0
+    assert "recover" not in capsys.readouterr().out
+    cut_off = faked.store.create(msgspec.structs.replace(faked.run.manifest, run_id=new_run_id()))
+    assert main(["run"]) == 0
+    assert f"1 run was cut off ({cut_off.run_id}): `benchsuite store recover`" in capsys.readouterr().out
+
+
 def test_ctrl_c_before_anything_is_measured_ends_at_once(faked, monkeypatch, capsys):
     def starting(options, store, *, tell, interrupt):
         os.kill(os.getpid(), signal.SIGINT)
@@ -243,6 +263,17 @@ def progress(trial, done, phase="measure"):
         tokens_per_s=None,
         lag_ms=None,
     )
+
+
+def test_live_progress_fits_an_ordinary_terminal():
+    told = io.StringIO()
+    console = Console(file=told, width=80, force_terminal=True, color_system=None, _environ={})
+    with Live(console=console, auto_refresh=False) as live:
+        teller = Teller(Interrupt(), live)
+        teller(Stage(name="measure", text="a server with a long name " * 5))
+        teller(msgspec.structs.replace(progress(1, 50), ttft_ms=34.0, tokens_per_s=1020.0, lag_ms=0.1))
+    for part in ("50 of 100", "10.0 req/s", "TTFT 34.0 ms", "1,020 tok/s", "0 errors", "lag 0.10 ms", "━"):
+        assert part in told.getvalue()
 
 
 def test_plain_progress_is_a_line_a_stage_a_trial_and_ten_seconds():

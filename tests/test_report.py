@@ -7,7 +7,7 @@ import pytest
 from benchsuite.report.how import how
 from benchsuite.report.listing import matches, overview, run_table, selftest_table
 from benchsuite.report.markdown import markdown
-from benchsuite.report.progress import progress_line
+from benchsuite.report.progress import progress_block, progress_line
 from benchsuite.report.render import words
 from benchsuite.report.screen import age, error_line, screen, sentence, warning_lines
 from benchsuite.report.units import dollars, duration, number, rounded, spread
@@ -122,6 +122,38 @@ def test_an_open_loop_leads_with_latency_from_due(run):
     assert lines[at + 1].split()[:8] == ["4", "71", "ms", "±2", "n<368", "21", "ms", "6.9"]
 
 
+@pytest.mark.parametrize("rate", [4.0, float("inf")])
+def test_an_open_loop_keeps_its_main_columns_in_100(run, rate):
+    row = run.summaries[2]
+    row = replaced(
+        row,
+        point=replaced(row.point, rate=rate, concurrency=None),
+        metrics=row.metrics | {"ttft_from_due": row.metrics["ttft"], "ttfo": row.metrics["ttft"]},
+    )
+    table = screen(only(run, row), store=STORE, width=100, now=NOW).split("\n\n")[2]
+    for heading in ("from due", "TPOT p50", "per user", "total", "done", "goodput", "ok/n", "verdict"):
+        assert heading in table, heading
+    assert max(map(len, table.splitlines())) <= 100
+
+
+def test_a_number_is_never_broken(run):
+    table = screen(run, store=STORE, width=40, now=NOW).split("\n\n")[2]
+    assert " 88 ms ±5 " in table and " 6,910 " in table and " 960/960 " in table
+
+
+def test_a_ttfo_that_nobody_saw_says_how_to_get_one(run):
+    row = run.summaries[0]
+    ttfo = replaced(row.metrics["ttft"], n=0, quantiles={})
+    row = replaced(row, metrics=row.metrics | {"ttfo": ttfo})
+    lines = [line for _, line in warning_lines(only(run, row))]
+    assert any("got past its reasoning → raise --output-tokens" in line for line in lines)
+
+
+def test_a_run_interrupted_before_anything_says_so(run):
+    empty = replaced(run, status="interrupted", summaries=(), verdict="invalid")
+    assert "interrupted before anything was measured" in sentence(empty)
+
+
 def test_columns_only_where_there_is_something_to_say(run):
     assert "$/1k" not in screen(run, store=STORE, width=120, now=NOW)
     row = run.summaries[0]
@@ -208,8 +240,12 @@ def test_how_says_what_a_recovered_or_user_stamped_run_lacks(run):
     assert "wasn't kept (recovered run)" in text and "busiest" not in text
     worker = replaced(run.manifest.trials[0].workers[0], kernel_stamps=False, reuse=False)
     stamped = tuple(replaced(trial, workers=(worker,)) for trial in run.manifest.trials)
-    text = how(replaced(run, manifest=replaced(run.manifest, trials=stamped)), width=100, now=NOW)
-    assert "stamped by the client itself" in text and "the server closes them" in text
+    closed = replaced(run.manifest, trials=stamped, workers=7)
+    text = how(replaced(run, manifest=closed), width=200, now=NOW)
+    assert "stamped by the client itself" in text and "opened as soon as its slot was free" in text
+    assert "Client processes: 1," in text
+    scheduled = replaced(closed, points=(replaced(closed.points[0], rate=2.0),))
+    assert "opened before it was due" in how(replaced(run, manifest=scheduled), width=200, now=NOW)
 
 
 def test_lists_filter_by_what_a_run_is_and_by_its_labels(run):
@@ -255,13 +291,16 @@ def test_progress_in_a_line():
         lag_ms=0.112,
     )
     assert progress_line(progress) == (
-        "[2/3] 8 in flight, trial 2 of 3: 120 of 240, 1 error, 14.2 req/s, TTFT 34.0 ms, "
-        "1,020 tok/s, lag 0.11 ms"
+        "[2/3] 8 in flight, trial 2 of 3: 120 of 240, 14.2 req/s, TTFT 34.0 ms, "
+        "1,020 tok/s, 1 error, lag 0.11 ms"
     )
     timed = replaced(progress, total=None, total_s=30.0, phase="warm_up", ttft_ms=None)
-    assert progress_line(timed, bar=True).startswith(
-        f"[2/3] 8 in flight, warm-up: {'━' * 6}{'╌' * 14} 8 of 30 s, 1 error, 14.2 req/s, 1,020 tok/s"
-    )
+    assert progress_block(timed).splitlines() == [
+        f"[2/3] 8 in flight, warm-up {'━' * 6}{'╌' * 14}",
+        "8 of 30 s, 14.2 req/s, 1,020 tok/s, 1 error, lag 0.11 ms",
+    ]
+    heavy = replaced(progress, done=9_000, total=12_000, rate=1400.0, ttft_ms=9_900.0, tokens_per_s=123_000.0)
+    assert max(map(len, progress_block(heavy).splitlines())) <= 80
 
 
 def test_wrapping_breaks_between_words_only():

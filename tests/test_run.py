@@ -1,24 +1,38 @@
 """Whole runs through the command line: against the simulator, killed, interrupted, and told secrets."""
 
+import contextlib
 import getpass
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 
+import msgspec
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchsuite.simulator import SimConfig, read_truth, running
+from benchsuite.simulator.dialect import WORDS as ANSWERED
 from benchsuite.store.runs import Store
+from benchsuite.workload.fit import words as prompt_words
+from benchsuite.workload.plan import plan
 
 FAST = SimConfig(ttft_ms=5.0, itl_ms=1.0)
+TOLD = {word.encode() for word in set(ANSWERED) - set(prompt_words())}
+RUN_OF = 4
+"""So many words of a prompt in a row are its text."""
 KEY = "canary-key-c0ffee"
 HEADER = "canary-header-beef"
 SHORT = ("--prompt-tokens", "40", "--output-tokens", "8", "--trials", "2")
@@ -98,10 +112,12 @@ def test_a_backend_that_nobody_has_started_is_started_and_ended(tmp_path):
     manifest = Store(tmp_path).select("latest").run().manifest
     assert not manifest.attached
     assert "benchsuite.simulator" in manifest.launch_command
-    started = [
-        p for p in psutil.process_iter(["cmdline"]) if "benchsuite.simulator" in (p.info["cmdline"] or [])
+    ours = [
+        process
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if (process.info["environ"] or {}).get("BENCHSUITE_STORE") == str(tmp_path)
     ]
-    assert started == []
+    assert ours == []
 
 
 @pytest.mark.parametrize(
@@ -155,11 +171,136 @@ def test_the_same_nonce_sends_the_same_bytes_and_another_one_does_not(tmp_path):
     assert len(set(digests[0])) == 2
 
 
+def test_warm_up_seconds_never_shorten_the_warm_up(tmp_path):
+    with running(SimConfig(ttft_ms=200.0, itl_ms=1.0)) as simulator:
+        words = ("--concurrency", "4", "--requests", "4", "--warm-up", "0.05", "--trials", "1")
+        run(tmp_path, simulator.url, *words)
+    phases = Counter(record["phase"] for record in records(tmp_path, "--with-warm-up"))
+    assert phases == {"measure": 4, "warm_up": 8}
+
+
+def test_nothing_is_imported_from_the_folder_that_it_runs_in(tmp_path):
+    (tmp_path / "re.py").write_text("raise SystemExit('hostile')")
+    (tmp_path / "struct.py").write_text("raise SystemExit('hostile')")
+    words = ["run", "--backend", "sim", *SHORT, "--concurrency", "2", "--requests", "4"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "benchsuite", *words],
+        env=environment(tmp_path / "store"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode in {0, 3}, done.stderr
+
+
+def contents(path):
+    """A file's bytes and, as Parquet is compressed, its texts."""
+    data = path.read_bytes()
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        for column in table.columns:
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                data += " | ".join(text for text in column.to_pylist() if text).encode()
+    return data
+
+
+def runs_of_words(text):
+    found = set()
+    for stretch in re.findall(rb"[a-z]+(?: [a-z]+)+", text):
+        words = stretch.split(b" ")
+        found |= {tuple(words[i : i + RUN_OF]) for i in range(len(words) - RUN_OF + 1)}
+    return found
+
+
+def leaks(store, shown):
+    """What can be read of prompts and answers in a store's files and in what was shown."""
+    texts = {str(path): contents(path) for path in store.rglob("*") if path.is_file()}
+    assert texts
+    manifest = Store(store).select("latest").run().manifest
+    prompts = set()
+    for point in manifest.points:
+        for trial in range(manifest.workload.trials + 1):
+            requests = plan(
+                manifest.workload,
+                point,
+                phase="measure" if trial else "warm_up",
+                trial=trial,
+                seed=manifest.seed,
+                nonce=manifest.nonce,
+                lengths=manifest.lengths,
+            )
+            for request in islice(requests, 2000):
+                prompts |= runs_of_words(request.messages[0].content.encode())
+    assert prompts
+    found = []
+    for name, text in (texts | {"screen": shown.encode()}).items():
+        found += [(name, word) for word in TOLD if re.search(rb"\b%b\b" % word, text)]
+        found += [(name, words) for words in runs_of_words(text) & prompts]
+    return found
+
+
+def shown_of(store):
+    shows = (("show", "latest", "--how"), ("show", "latest", "--format", "jsonl"), ("results",))
+    return "".join(benchsuite(store, *words) for words in shows)
+
+
+def test_kept_text_is_what_the_search_for_leaks_would_find(tmp_path):
+    with running(FAST) as simulator:
+        done = run(tmp_path, simulator.url, "--concurrency", "2", "--requests", "4", "--keep-text")
+    found = leaks(tmp_path, done.stdout + done.stderr)
+    assert {Path(name).suffix for name, _ in found} == {".parquet"}
+    assert {word for _, word in found} == TOLD & {word.encode() for word in ANSWERED[:8]}
+
+
+class Echoing(BaseHTTPRequestHandler):
+    """Refuses every prompt and quotes it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.reply(200, {"data": [{"id": "m"}]} if self.path.endswith("models") else {"status": "ok"})
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        said = asked["messages"][0]["content"]
+        self.server.heard.append(said)
+        self.reply(400, {"error": {"message": f"can't answer {said}", "type": "invalid_request_error"}})
+
+    def reply(self, status, answer):
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_words):
+        pass
+
+
+def test_a_server_that_quotes_prompts_in_its_errors_makes_none_readable(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echoing) as server:
+        server.heard = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        words = ("--backend", "openai", "--concurrency", "2", "--requests", "8", "--trials", "1")
+        done = run(tmp_path, url, *words, expect=(3,))
+        server.shutdown()
+        thread.join()
+    assert {record["outcome"] for record in records(tmp_path)} == {"http_error"}
+    shown = done.stdout + done.stderr + shown_of(tmp_path)
+    assert leaks(tmp_path, shown) == []
+    assert leaks(tmp_path, server.heard[-1])
+
+
 @pytest.mark.parametrize("stop", ["finish", "interrupt", "kill"])
 def test_no_secret_and_no_name_is_in_any_file_or_text(tmp_path, stop):
     secrets = [KEY, HEADER, socket.gethostname(), f"/{getpass.getuser()}/", str(Path.home()) + "/"]
     store = tmp_path / "store"
-    with running(FAST) as simulator:
+    model = str(Path.home() / "models" / "customer")
+    # Strict: the server itself has to be asked for the real name.
+    with running(msgspec.structs.replace(FAST, model=model, strict=True)) as simulator:
         words = ("--concurrency", "4", "--requests", "2000", "--api-key-env", "CANARY", "--label", "team=x")
         words += ("--header-env", "X-Canary=CANARY2")
         process = subprocess.Popen(
@@ -176,18 +317,18 @@ def test_no_secret_and_no_name_is_in_any_file_or_text(tmp_path, stop):
     if stop == "kill":
         benchsuite(store, "store", "recover")
     assert process.returncode in {"finish": {0, 3}, "interrupt": {130}, "kill": {-signal.SIGKILL}}[stop], text
-    shown = text + benchsuite(store, "show", "latest", "--how") + benchsuite(store, "results")
+    shown = text + shown_of(store)
     files = [path for path in store.rglob("*") if path.is_file()]
     assert files
-    assert Store(store).select("latest").run().summaries[0].outcomes.get("ok")
+    done = Store(store).select("latest").run()
+    assert done.summaries[0].outcomes.get("ok")
+    assert done.manifest.model == "~/models/customer"
+    assert done.manifest.identity.models == ("~/models/customer",)
     for secret in secrets:
         assert secret not in shown
         for path in files:
-            assert secret.encode() not in path.read_bytes(), (secret, path)
-    # The simulator answers every token with this word; prompts are made of the words of the list.
-    for path in files:
-        assert b'"text":"' not in path.read_bytes()
-        assert b"messages" not in path.read_bytes()
+            assert secret.encode() not in contents(path), (secret, path)
+    assert leaks(store, shown) == []
 
 
 def wait_for_spool(store, least_bytes=20_000):
@@ -240,7 +381,9 @@ def test_kill_9_loses_only_what_was_in_flight_or_ended_in_the_last_second(tmp_pa
                 *(child.pid for child in psutil.Process(process.pid).children(recursive=True)),
             ]
             at_ns = time.monotonic_ns()
-            process.kill()
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
             killed.append((store, at_ns, family))
         time.sleep(0.5)

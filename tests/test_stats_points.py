@@ -7,9 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchsuite.stats import Conditions, summarise, summarise_all
+from benchsuite.stats import Conditions, summarise_all
 from benchsuite.store.records import table_of
-from benchsuite.types import Lengths, Point, Record, Slo, TrialInfo, WorkerHealth, Workload
+from benchsuite.types import (
+    Lengths,
+    Point,
+    Record,
+    Selftest,
+    SelftestLevel,
+    Slo,
+    TrialInfo,
+    WorkerHealth,
+    Workload,
+)
 
 MS = 1_000_000
 START = 10**15
@@ -92,6 +102,22 @@ def table(*trials):
     return pa.concat_tables(tables)
 
 
+def selftest(**load):
+    level = SelftestLevel(
+        load="tested",
+        **{"streams": None, "rate": None} | load,
+        requests=1,
+        ttft_error_p50_ms=0.1,
+        ttft_error_p99_ms=0.3,
+        itl_error_p99_ms=0.2,
+        send_lag_p99_ms=0.1,
+        achieved_rate=1.0,
+        simulator_lateness_p99_ms=0.1,
+        coalesced_share=0.0,
+    )
+    return Selftest(time="", version="", machine_id="", kernel_stamps=True, levels=(level,))
+
+
 CLOSED = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=1)
 OPEN = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=None, rate=10.0)
 OFFLINE = Point(index=0, prompt_tokens=100, output_tokens=5, concurrency=None, rate=math.inf)
@@ -100,7 +126,6 @@ KNOWN = dict(
     capabilities_exact_output=True,
     identity_slots=None,
     lengths=None,
-    cached_supported=True,
     workload=WORKLOAD,
 )
 
@@ -108,6 +133,12 @@ KNOWN = dict(
 def summary(*trials, point=CLOSED, infos=(), slo=None, cache="cold", same="tokens", **known):
     workload = msgspec.structs.replace(WORKLOAD, slo=slo or Slo(), cache=cache, same=same)
     return summarise(point, table(*trials), infos, **KNOWN | {"workload": workload} | known)
+
+
+def summarise(point, records, infos, **known):
+    """One point alone."""
+    (found,) = summarise_all([(point, records, infos)], Conditions(**known))
+    return found
 
 
 def in_turn(n=20, step=100, **changes):
@@ -234,10 +265,35 @@ def test_an_answer_without_events_arrives_at_its_end():
     assert found.metrics["ttft"].n == 0 and found.rates["tokens_per_s_per_user"].value is None
 
 
-def test_open_loop_rates_are_those_of_the_schedules_span():
-    # Due 0 … 1900 ms: ends at 100 … 1900 lie inside, the one at 2000 doesn't.
-    found = summary([request(i * 100) for i in range(20)], point=OPEN)
-    assert found.rates["requests_per_s"].value == pytest.approx(19 / 1.9)
+def test_open_loop_rates_are_those_of_the_steady_state():
+    # Due 0 … 3950 ms, each taking 1.9 s: 20 req/s of 5 tokens once the first has ended.
+    steady = [request(i * 50, first=1800, gaps=(20,) * 4, tail=20) for i in range(80)]
+    found = summary(steady, point=OPEN, slo=Slo(e2e_ms=2000))
+    assert found.rates["requests_per_s"].value == pytest.approx(20)
+    assert found.rates["goodput_per_s"].value == pytest.approx(20)
+    assert found.rates["output_tokens_per_s"].value == pytest.approx(100, rel=0.02)
+    assert found.means["in_flight"] == pytest.approx(38)
+    assert "short_trial" not in codes(found)
+
+
+def test_an_open_loop_that_hardly_leaves_its_ramp_up_is_taken_whole():
+    # Of 3.5 s less than half is left after 1.9 s: 71 answers from the first send to the last end.
+    found = summary([request(i * 50, first=1890, gaps=()) for i in range(71)], point=OPEN)
+    assert found.rates["requests_per_s"].value == pytest.approx(71 / 5.4)
+    assert codes(found)["short_trial"] == "told"
+
+
+def test_a_ramp_up_is_no_drift_but_an_overload_is():
+    # E2E rises from 50 to 200 ms while the first fill the server, then it is steady but for noise.
+    noise = np.random.default_rng(0).normal(0, 2, 100)
+    ramp = [
+        request(i * 20, first=max(10, min(40 + i * 15, 190)) + noise[i], gaps=(), tail=10) for i in range(100)
+    ]
+    assert "steadiness" not in codes(summary(ramp, point=OPEN))
+    overload = [request(i * 20, first=40 + 20 * i, gaps=(), output_tokens=5) for i in range(100)]
+    found = summary(overload, point=OPEN)
+    assert codes(found) == {"steadiness": "suspect", "short_trial": "told"}
+    assert found.warnings[0].facts["change"] > 1
 
 
 def test_offline_rates_run_to_the_last_end():
@@ -315,8 +371,6 @@ def test_the_facts_reach_the_rules():
     assert level("prompt_tokens", in_turn(prompt_tokens=103)) == "invalid"
     assert level("prompt_tokens", in_turn(prompt_tokens=103), same="text") is None
     assert level("cache_cold", in_turn(cached_tokens=16)) == "invalid"
-    assert level("cache_cold", in_turn(cached_tokens=16), template_cached_tokens=16) is None
-    assert level("cache_cold", in_turn(cached_tokens=16), cached_supported=False) is None
     fits = Lengths(words=("a",), overhead=16, source="usage")
     assert level("cache_cold", in_turn(cached_tokens=16), lengths=fits) is None
     assert level("cache_cold", in_turn(cached_tokens=17), lengths=fits) == "suspect"
@@ -325,6 +379,13 @@ def test_the_facts_reach_the_rules():
     assert level("over_slots", [request(i) for i in range(20)], identity_slots=19, point=OPEN) == "told"
     assert level("missing_usage", in_turn(output_tokens=None)) == "told"
     assert level("round_trip", in_turn(connect_us=4000)) == "told"
+    # 512 at once wait for each other: only the quickest tells of the way.
+    assert level("round_trip", [*in_turn(19, connect_us=7700), request(1900, connect_us=100)]) is None
+    assert level("worker_cpu", in_turn(), infos=[trial_info(cpu_s=0.49, wall_s=0.49)]) is None
+    assert level("wrong_model", in_turn(), model="a", models=("b",)) == "suspect"
+    assert level("own_error", in_turn(), in_turn(), in_turn(), selftest=selftest(streams=1)) == "told"
+    assert level("own_error", in_turn(), selftest=selftest(streams=1)) is None
+    assert level("own_error", in_turn(), selftest=selftest(rate=5.0), point=OPEN) == "told"
     assert level("interrupted", in_turn(), interrupted=True) == "told"
     assert level("no_answers", [failed(0, 1)]) == "invalid"
     assert level("no_answers", in_turn(), [failed(0, 1)]) == "invalid"
@@ -377,12 +438,6 @@ def test_a_cap_in_flight_makes_requests_late_without_the_clients_doing():
     assert codes(summary(held, point=OPEN))["send_lag"] == "invalid"
     slow_client = [request(i * 206, due=i * 100, tail=110) for i in range(20)]
     assert codes(summary(slow_client, point=capped))["send_lag"] == "invalid"
-
-
-def test_stopped_requests_are_no_errors():
-    stopped = failed(2000, 2050, outcome="cut_off", error_kind="stopped")
-    found = summary([*in_turn(), stopped], interrupted=True)
-    assert codes(found) == {"interrupted": "told"} and found.verdict == "valid"
 
 
 def test_a_drift_is_found_once_and_corrected_for_the_number_of_points():

@@ -1,11 +1,14 @@
 """The verdict table: for each rule what is still valid, what is suspect and what is invalid."""
 
+import math
+
 import msgspec
 import pytest
 
-from benchsuite.stats.rules import RULES, Facts, verdict_warnings
+from benchsuite.stats.facts import Facts, Nearest, nearest_tested
+from benchsuite.stats.rules import RULES, verdict_warnings
 from benchsuite.stats.verdict import worst
-from benchsuite.types import Point, Workload
+from benchsuite.types import Point, Selftest, SelftestLevel, Workload
 
 SOUND = Facts(
     point=Point(index=0, prompt_tokens=512, output_tokens=128, concurrency=8),
@@ -14,16 +17,19 @@ SOUND = Facts(
     slots=8,
     overhead=10,
     interrupted=False,
+    model="m",
+    models=(),
+    tested=None,
     requests=1000,
     ok=1000,
-    stopped=0,
     trials_without_answers=0,
     error_kinds={},
     ttft_p50_ms=100.0,
+    ttft_half_width_ms=1.0,
     send_lag_p99_ms=0.1,
     coalesced_share=0.0,
     reader_lag_p99_ms=None,
-    connect_p50_ms=0.1,
+    connect_least_ms=0.1,
     worker_cpu=0.2,
     clock_steps=0,
     delivered_share=1.0,
@@ -36,7 +42,22 @@ SOUND = Facts(
     hit_ratio=0.0,
     best_hit_ratio=0.0,
     steady_p=0.5,
+    steady_change=0.1,
 )
+LEVEL = SelftestLevel(
+    load="64 streams",
+    streams=64,
+    rate=None,
+    requests=192,
+    ttft_error_p50_ms=0.1,
+    ttft_error_p99_ms=0.4,
+    itl_error_p99_ms=0.2,
+    send_lag_p99_ms=0.1,
+    achieved_rate=100.0,
+    simulator_lateness_p99_ms=0.1,
+    coalesced_share=0.0,
+)
+TESTED = Nearest(level=LEVEL, load=8.0, largest=512.0)
 WARM = msgspec.structs.replace(SOUND.workload, cache="warm")
 
 
@@ -66,7 +87,7 @@ def test_a_sound_point_has_no_warnings():
         ("worker_cpu", {"worker_cpu": 0.9}, {"worker_cpu": 0.99}, None),
         ("delivered", {"delivered_share": 0.991}, {"delivered_share": 0.981}, {"delivered_share": 0.979}),
         ("delivered", {"delivered_share": 1.009}, {"delivered_share": 1.019}, {"delivered_share": 1.021}),
-        ("errors", {"ok": 999, "stopped": 1}, {"ok": 990}, {"ok": 989}),
+        ("errors", {"ok": 1000}, {"ok": 990}, {"ok": 989}),
         # One error is never invalid, two of ten are.
         ("errors", {"requests": 10, "ok": 10}, {"requests": 10, "ok": 9}, {"requests": 10, "ok": 8}),
         ("output_tokens", {"output_tokens": 130.5}, {"output_tokens": 115.3}, {"output_tokens": 115.0}),
@@ -86,6 +107,16 @@ def test_a_sound_point_has_no_warnings():
             {"workload": WARM, "hit_ratio": 0.0, "best_hit_ratio": 0.0},
         ),
         ("steadiness", {"steady_p": 0.01}, {"steady_p": 0.0099}, None),
+        # However sure, a drift of 1 % is none.
+        (
+            "steadiness",
+            {"steady_p": 1e-9, "steady_change": -0.01},
+            {"steady_p": 1e-9, "steady_change": -0.0101},
+            None,
+        ),
+        ("wrong_model", {"models": ("a", "m")}, {"models": ("a", "b")}, None),
+        ("wrong_model", {"models": ("m:latest",)}, {"models": ("m:7b",)}, None),
+        ("wrong_model", {"models": ("a",), "model": ""}, {"models": ("a",)}, None),
         ("clock_step", {"clock_steps": 0}, None, {"clock_steps": 1}),
         ("no_answers", {"ok": 1}, None, {"ok": 0}),
         ("no_answers", {}, None, {"trials_without_answers": 1}),
@@ -113,7 +144,10 @@ def test_small_prompts_are_allowed_a_token_or_two():
         ("over_slots", {"in_flight": 9}),
         ("missing_usage", {"without_usage": 1}),
         ("short_trial", {"short_trials": 1}),
-        ("round_trip", {"connect_p50_ms": 5.1}),
+        ("round_trip", {"connect_least_ms": 5.1}),
+        ("own_error", {"tested": TESTED, "ttft_half_width_ms": 0.39}),
+        ("own_error", {"tested": TESTED, "ttft_p50_ms": 0.39}),
+        ("own_error", {"tested": msgspec.structs.replace(TESTED, load=513.0)}),
         ("interrupted", {"interrupted": True}),
         ("few_answers", {"requests": 5, "ok": 5}),
     ],
@@ -125,10 +159,76 @@ def test_what_is_only_told(code, changes):
 def test_messages_carry_their_facts():
     (waiting,) = verdict_warnings(msgspec.structs.replace(SOUND, slots=1))
     assert waiting.message.startswith("7 of 8 wait")
-    kinds = {"rate_limited": 3, "stopped": 9}
-    (errors,) = verdict_warnings(msgspec.structs.replace(SOUND, ok=988, stopped=9, error_kinds=kinds))
+    (errors,) = verdict_warnings(msgspec.structs.replace(SOUND, ok=997, error_kinds={"rate_limited": 3}))
     assert errors.message == "3 of 1000 requests failed (3 × rate_limited)"
     assert "--rate" in errors.advice and errors.facts["errors"] == 3
+
+
+def only(code, **changes):
+    (found,) = verdict_warnings(msgspec.structs.replace(SOUND, **changes))
+    assert found.code == code
+    return found
+
+
+def test_a_drift_says_how_large_it_is_and_what_helps_with_its_kind_of_load():
+    drift = {"steady_p": 1e-4, "steady_change": 0.034}
+    rate = msgspec.structs.replace(SOUND.point, concurrency=None, rate=20.0)
+    closed, opened = only("steadiness", **drift), only("steadiness", **drift, point=rate)
+    assert closed.message == "E2E drifts by +3.4 % within a trial (Mann-Kendall p = 0.0001)"
+    assert "--rate" not in closed.advice and "--rate" in opened.advice
+    opened = only("short_trial", short_trials=1, point=rate)
+    assert "--duration" in opened.advice and "--requests" not in opened.advice
+
+
+def test_the_own_error_is_set_against_what_is_smaller():
+    assert levels(tested=TESTED, ttft_half_width_ms=0.4, ttft_p50_ms=1.0) == {}
+    assert levels(tested=TESTED, ttft_half_width_ms=None) == {}
+    found = only("own_error", tested=TESTED, ttft_half_width_ms=0.25)
+    assert "± 0.25 ms" in found.message and "0.4 ms (p99, 64 streams)" in found.message
+    far = msgspec.structs.replace(TESTED, load=1000.0)
+    assert only("own_error", tested=far).message.startswith("1000 streams were never tested here")
+
+
+@pytest.mark.parametrize(
+    ("changes", "in_flight", "level", "load"),
+    [
+        ({"concurrency": 4}, None, 1, 4),
+        # As far from 1 as from 64: the larger, whose error is.
+        ({"concurrency": 8}, None, 64, 8),
+        ({"concurrency": 2000}, None, 512, 2000),
+        ({"concurrency": None, "rate": 3.0}, 100.0, "rate", 3),
+        ({"concurrency": None, "rate": math.inf}, 400.0, 512, 400),
+        ({"concurrency": None, "rate": math.inf}, None, None, None),
+    ],
+)
+def test_the_nearest_tested_load(changes, in_flight, level, load):
+    tested = [msgspec.structs.replace(LEVEL, streams=streams) for streams in (1, 64, 512)]
+    rate = msgspec.structs.replace(LEVEL, streams=None, rate=200.0)
+    point = msgspec.structs.replace(SOUND.point, **changes)
+    known = Selftest(time="", version="", machine_id="", kernel_stamps=True, levels=(*tested, rate))
+    found = nearest_tested(known, point, in_flight)
+    if level is None:
+        assert found is None
+        return
+    assert (found.level.streams or "rate", found.load) == (level, load)
+    assert (found.largest, found.unit) == ((200, "requests/s") if level == "rate" else (512, "streams"))
+
+
+def test_a_round_trip_below_a_millisecond_is_none():
+    assert levels(connect_least_ms=1.0, ttft_p50_ms=2.0) == {}
+    assert levels(connect_least_ms=1.1, ttft_p50_ms=2.0) == {"round_trip": "told"}
+
+
+def test_what_was_asked_for_and_what_is_listed_are_named():
+    found = only("wrong_model", model="big", models=("a", "b", "c", "d"))
+    assert found.message == "asked for big, the server lists a, b, c, …"
+
+
+def test_a_warm_cache_is_held_against_the_best_request():
+    found = only("cache_warm", workload=WARM, hit_ratio=0.6, best_hit_ratio=0.9)
+    assert "60 %" in found.message and found.message.endswith("; the best request found 90 %")
+    found = only("cache_warm", workload=WARM, hit_ratio=0.1, best_hit_ratio=0.2)
+    assert found.message.endswith("found 20 %, and half is the least to ask for")
 
 
 def test_the_worst_comes_first_and_decides():
@@ -139,4 +239,4 @@ def test_the_worst_comes_first_and_decides():
 
 
 def test_every_rule_is_in_the_table():
-    assert len(set(RULES)) == len(RULES) == 19
+    assert len(set(RULES)) == len(RULES) == 21

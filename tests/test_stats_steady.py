@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchsuite.stats.steady import batch_means, holm, mann_kendall
+from benchsuite.stats.steady import batch_means, holm, mann_kendall, relative_change
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,17 @@ def test_several_series_are_each_compared_with_themselves():
     assert mann_kendall(rising, rising - 100) == pytest.approx(1.8e-8, rel=0.05)
     assert mann_kendall(rising, -rising) == 1.0
     assert mann_kendall(np.ones(10)) == 1.0
+
+
+def test_the_size_of_a_drift_is_sens_slope_over_the_whole_of_each_series():
+    # Slope 2, ten values, median 100.
+    rising = 91.0 + 2 * np.arange(10)
+    assert relative_change(rising) == pytest.approx(0.2)
+    assert relative_change(-rising[::-1] + 200) == pytest.approx(0.2)
+    assert relative_change(rising, rising[::-1]) == pytest.approx(0)
+    # One outlier doesn't move it; an equal series twice as high drifts by the same share.
+    rising[4] = 500
+    assert relative_change(rising, 2 * rising) == pytest.approx(0.2, rel=0.1)
 
 
 def test_batches():

@@ -9,6 +9,7 @@ import sys
 import msgspec
 import pytest
 
+from benchsuite.conclude import owned
 from benchsuite.errors import StoreError
 from benchsuite.store import Store, default_store, new_run_id
 from benchsuite.store import runs as runs_module
@@ -134,11 +135,31 @@ def test_a_run_is_partial_until_it_is_finished(store):
     assert run_dir.spool_dir.stat().st_mode & 0o777 == run_dir.path.stat().st_mode & 0o777 == 0o700
     assert run_dir.partial and store.partial_runs()[0].path == run_dir.path
     assert run_dir.plan().backend == "sim"
-    with pytest.raises(StoreError, match="not finished"):
+    with pytest.raises(StoreError, match="was cut off; `benchsuite store recover`"):
         run_dir.run()
     run_dir.finish(Run(status="finished", manifest=run_dir.plan(), summaries=(), verdict="valid"))
     assert not run_dir.partial and not store.partial_runs()
     assert not run_dir.spool_dir.exists()
+
+
+def test_a_run_whose_lock_is_held_is_live_and_probing_leaves_the_lock(store):
+    run_dir, _ = finished(store)
+    (run_dir.path / "run.json").unlink()
+    lock = run_dir.path / "lock"
+    assert not run_dir.live and not lock.exists()
+    with pytest.raises(StoreError, match="benchsuite store recover"):
+        store.select("latest")
+    with owned(run_dir) as mine:
+        assert mine and run_dir.live and lock.exists() and store.cut_off_runs() == []
+        with pytest.raises(StoreError, match="is being measured"):
+            run_dir.run()
+        with pytest.raises(StoreError, match="is being measured"):
+            store.select("latest")
+    lock.touch()
+    assert not run_dir.live
+    with owned(run_dir) as mine:
+        assert mine
+    assert [found.run_id for found in store.cut_off_runs()] == [run_dir.run_id]
 
 
 def test_records_say_where_they_belong_and_leave_the_warm_up_out(store):

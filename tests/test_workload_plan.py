@@ -156,7 +156,9 @@ def test_offline_sends_everything_at_once():
     ("changes", "wanted"),
     [
         ({"concurrency": 4}, 8),
-        ({"concurrency": 500}, 256),
+        ({"concurrency": 100}, 200),
+        ({"concurrency": 200}, 256),
+        ({"concurrency": 500}, 500),
         ({"rate": 10}, 20),
         ({"rate": 0.5}, 4),
         ({"rate": 1000}, 256),

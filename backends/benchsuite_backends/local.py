@@ -6,6 +6,10 @@ from benchsuite.driver import Capabilities, Launch
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
 
+DEFAULT_MODEL = "shape:5m"
+SHAPE_CONTEXT_TOKENS = 8192
+"""The context of models made on the spot."""
+
 
 class Local:
     """Options: `endpoint=chat|completions`."""
@@ -22,9 +26,10 @@ class Local:
     def launch(self, target: Target) -> Launch | None:
         """llama.cpp's server in a process of its own, from the xllamacpp wheel."""
         flags = ("model", "port", "slots", "context", "threads")
+        made = (target.model or DEFAULT_MODEL).startswith("shape:")
         return Launch(
             argv=(
-                *("{python}", "-m", "benchsuite.servers.llamacpp"),
+                *("{python}", "-P", "-m", "benchsuite.servers.llamacpp"),
                 *(word for flag in flags for word in (f"--{flag}", f"{{{flag}}}")),
             ),
             needs=("xllamacpp",),
@@ -33,7 +38,8 @@ class Local:
                 "or measure a running server: benchsuite run --backend openai --url URL"
             ),
             ready=Call(method="GET", path="/health"),
-            default_model="shape:5m",
+            default_model=DEFAULT_MODEL,
+            max_context=SHAPE_CONTEXT_TOKENS if made else None,
         )
 
     def identify(self, target: Target) -> tuple[Call, ...]:

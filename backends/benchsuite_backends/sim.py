@@ -22,7 +22,7 @@ class Sim:
     def launch(self, target: Target) -> Launch | None:
         """The simulator with its own defaults, in a process of its own."""
         return Launch(
-            argv=("{python}", "-m", "benchsuite.simulator", "--config", '{"port": {port}}'),
+            argv=("{python}", "-P", "-m", "benchsuite.simulator", "--config", '{"port": {port}}'),
             missing="the simulator comes with benchsuite: install it again",
             ready=Call(method="GET", path="/version"),
         )

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -20,6 +21,8 @@ FEW_CORES = 4
 OPEN_FILES = 4096
 FREE_GIB = 1.0
 _ENGINE_TIMEOUT_S = 60
+_STAMP_TRIES = 20
+_STAMP_PAUSE_S = 0.005
 
 
 class Finding(NamedTuple):
@@ -73,17 +76,24 @@ def _python() -> Finding:
 
 
 def _stamps() -> Finding:
-    """Send a byte to ourselves and look whether it carries a stamp."""
+    """Send a few bytes to ourselves and look whether one carries a stamp."""
     from benchsuite.engine import clock
 
+    stamped = False
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         enabled = clock.enable_kernel_stamps(client)
         client.connect(server.getsockname())
         peer, _ = server.accept()
         with peer:
-            peer.sendall(b".")
-            _, ancillary, _, _ = client.recvmsg(1, 128)
-    if enabled and clock.stamp_ns(ancillary):
+            # The kernel begins to stamp a moment after the first one asks: early bytes have none.
+            for _ in range(_STAMP_TRIES if enabled else 0):
+                peer.sendall(b".")
+                _, ancillary, _, _ = client.recvmsg(1, 128)
+                stamped = bool(ancillary) and clock.stamp_ns(ancillary) > 0
+                if stamped:
+                    break
+                time.sleep(_STAMP_PAUSE_S)
+    if stamped:
         return Finding("ok", "arrival stamps", "the kernel's")
     return Finding(
         "note",
@@ -191,7 +201,7 @@ def _store(store: "Store") -> Iterator[Finding]:
         yield Finding("note", "store", text, "free some space: long runs with many streams need it")
     else:
         yield Finding("ok", "store", text)
-    partial = store.partial_runs()
+    partial = store.cut_off_runs()
     if partial:
         names = ", ".join(run_dir.run_id for run_dir in partial[:3])
         yield Finding("note", "partial runs", f"{len(partial)} ({names})", "benchsuite store recover")

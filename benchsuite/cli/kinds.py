@@ -7,6 +7,7 @@ what to write, and never repeats what might be secret.
 import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -99,6 +100,24 @@ def _parts(text: str, mark: str) -> tuple[str, str]:
     if not found or not key.strip():
         raise click.BadParameter(f"write it as NAME{mark}VALUE")
     return key.strip(), value.strip()
+
+
+def server_url(text: str) -> str:
+    """A server's base URL; it may hold a password, so no message repeats it."""
+    try:
+        parts = urlsplit(text)
+        readable = parts.port is None or bool(parts.hostname)
+    except ValueError:
+        readable = False
+    if not readable:
+        raise click.BadParameter("the URL's host or port can't be read; it looks like http://host:8000")
+    if parts.query:
+        raise click.BadParameter("a URL with a query isn't supported; send it with --header-env")
+    if parts.path.rstrip("/").endswith("/completions"):
+        raise click.BadParameter(
+            "give the base URL, without /chat/completions or /completions; it looks like http://host:8000"
+        )
+    return text
 
 
 def store_option(command: _F) -> _F:

@@ -19,11 +19,10 @@ def results(where: tuple[tuple[str, str], ...], limit: int, as_json: bool, store
 
     from benchsuite.cli import output
     from benchsuite.errors import StoreError
-    from benchsuite.report.listing import matches, overview, run_table
+    from benchsuite.report.listing import matches, overview, run_table, unfinished_lines
     from benchsuite.store.runs import Store, default_store
 
     store = Store(default_store(store_path))
-    partial = [run_dir.run_id for run_dir in store.partial_runs()]
     rows = []
     for run_dir in store.runs():
         if run_dir.partial:
@@ -45,9 +44,5 @@ def results(where: tuple[tuple[str, str], ...], limit: int, as_json: bool, store
     else:
         what = "no run like that" if where else "no finished run"
         click.echo(f"There is {what} in {output.shown(store.path)}; `benchsuite run` makes one.")
-    if partial:
-        count = f"{len(partial)} run{'s were' if len(partial) > 1 else ' was'}"
-        click.echo(
-            f"{count} cut off ({', '.join(partial[:3])}{', …' if len(partial) > 3 else ''}): "
-            "`benchsuite store recover` keeps what was recorded."
-        )
+    for line in unfinished_lines(store.partial_runs()):
+        click.echo(line)

@@ -45,10 +45,13 @@ def run(ctx: click.Context, /, **given: Any) -> None:
         _dry_run(options, store)
         return
     _ask_if_public(options, given["yes"])
+    store.prepare()
     done = _measured(options, store)
+    measured = any(row.requests for row in done.summaries)
     if given["as_json"]:
         click.echo((store.path / done.manifest.run_id / "run.json").read_bytes(), nl=False)
-    else:
+    elif measured or done.status != "interrupted":
+        from benchsuite.report.listing import unfinished_lines
         from benchsuite.report.screen import screen
 
         click.echo(screen(done, store=output.shown(store.path), width=output.width(), styled=output.styled()))
@@ -56,8 +59,11 @@ def run(ctx: click.Context, /, **given: Any) -> None:
             click.echo(
                 " Next, a server of yours: benchsuite run --backend openai --url http://localhost:8000"
             )
+        for line in unfinished_lines(store.cut_off_runs()):
+            click.echo(f" {line}")
     if done.status == "interrupted":
-        click.echo("interrupted: what was measured by then is kept", err=True)
+        kept = ": what was measured by then is kept" if measured else " before anything was measured"
+        click.echo(f"interrupted{kept}", err=True)
         ctx.exit(INTERRUPTED)
     ctx.exit(INVALID if done.verdict == "invalid" else 0)
 
@@ -99,11 +105,12 @@ def _dry_run(options: "Options", store: "Store") -> None:
     from benchsuite import run as library
     from benchsuite.cli.telling import telling
     from benchsuite.engine.trial import Interrupt
-    from benchsuite.report.screen import workload_line
+    from benchsuite.report.screen import target_line, workload_line
 
     with telling(Interrupt()) as teller:
         manifest, lines = library.preview(options, store, teller)
-    click.echo("\n".join((*lines[:1], workload_line(manifest), *lines[1:])))
+    # The library's first line names the target too, in fewer words.
+    click.echo("\n".join((target_line(manifest), workload_line(manifest), *lines[1:])))
     click.echo(f"Seed {manifest.seed}, nonce {manifest.nonce}. Nothing was measured or stored.")
 
 

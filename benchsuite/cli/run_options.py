@@ -15,6 +15,7 @@ from benchsuite.cli.kinds import (
     one_or_more,
     pair,
     seconds,
+    server_url,
     store_option,
     whole_numbers,
     zero_or_more,
@@ -46,7 +47,12 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
         "Options",
         (
             click.option("--backend", help="What to measure. [default: local; with --url: openai]"),
-            click.option("--url", help="Where it listens. [default: the backend's own address]"),
+            click.option(
+                "--url",
+                type=server_url,
+                metavar="TEXT",
+                help="Where it listens. [default: the backend's own]",
+            ),
             click.option("--model", help="Which model. [default: the one that is loaded]"),
             click.option("--gpu", help="GPU the server runs on; stored as stated, selects nothing."),
             click.option("--workload", help="A standard workload or a .toml file. [default: quick]"),
@@ -206,8 +212,11 @@ def workload_of(given: dict[str, Any]) -> Any:
     """The workload asked for, changed as the options say."""
     import msgspec
 
+    from benchsuite.errors import UsageError
     from benchsuite.workload.load import load, overridden, parse_slo
 
+    if given["duration"] == 0:
+        raise UsageError("--duration must be more than 0")
     workload = overridden(
         load(given["workload"] or "quick"),
         prompt_tokens=given["prompt_tokens"],

@@ -52,10 +52,6 @@ def show(
         return
     if with_warm_up:
         raise click.UsageError("--with-warm-up needs --format jsonl, csv or parquet")
-    if run_dir.partial:
-        raise click.UsageError(
-            f"run {run_dir.run_id} was cut off; `benchsuite store recover` makes the best of it"
-        )
     _write(_text(run_dir, run, wanted, how, store.path, plain=path is not None), path)
 
 

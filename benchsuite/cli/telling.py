@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchsuite.report.progress import progress_line
+from benchsuite.report.progress import progress_block, progress_line
 from benchsuite.types import Progress, Stage
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Teller:
             if now_s - self._shown_s >= LIVE_EVERY_S:
                 self._shown_s = now_s
                 note = f"\n{STOPPING}" if stopping else ""
-                self._update(f"{self._heading}\n{progress_line(progress, bar=True)}{note}")
+                self._update(f"{self._heading}\n{progress_block(progress)}{note}")
             return
         if stopping and not self._said_stopping:
             self._said_stopping = True

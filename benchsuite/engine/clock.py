@@ -17,6 +17,7 @@ from collections.abc import Sequence
 _SO_TIMESTAMPING = 37
 _RX_SOFTWARE = 1 << 3
 _SOFTWARE = 1 << 4
+_WATCH_NS = 1_000_000_000
 _STEP_NS = 1_000_000
 """Offsets wander by a few µs from sampling; a millisecond is somebody setting the clock."""
 
@@ -69,18 +70,48 @@ def stamp_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     return seconds * 1_000_000_000 + int(nanos)
 
 
-class RunDelay:
-    """How long this thread has been ready to run but kept waiting by others, in ns; 0 where not told."""
+class WakeDelay:
+    """How late this thread woke: the time it was ready to run but others kept it waiting, in ns.
+
+    Finding out costs a few µs, so it is asked for only when it may matter (`suspect`), and then at
+    each poll for a second. 0 where the system doesn't tell.
+    """
 
     def __init__(self) -> None:
+        self.ns = 0
+        self.always = False
+        self._until_ns = 0
         try:
             self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._fd = -1
+        self._total_ns = self._ask()
 
-    def total_ns(self) -> int:
-        """Since the thread began; a few µs to find out."""
+    def _ask(self) -> int:
         return int(os.pread(self._fd, 64, 0).split()[1]) if self._fd >= 0 else 0
+
+    def _take(self) -> None:
+        total_ns = self._ask()
+        self.ns, self._total_ns = total_ns - self._total_ns, total_ns
+
+    def polled(self) -> int:
+        """A poll has returned; the delay of this wake-up if anybody wants to know."""
+        if self._until_ns or self.always:
+            self._take()
+        return self.ns
+
+    def suspect(self, now_ns: int) -> int:
+        """The delay of the latest wake-up, at most; later ones will be known exactly."""
+        if not self._until_ns:
+            self._take()
+        self._until_ns = now_ns + _WATCH_NS
+        return self.ns
+
+    def settle(self, now_ns: int) -> None:
+        """Stop asking after a while; what was waited until now is nobody's any more."""
+        if now_ns >= self._until_ns:
+            self._until_ns = self.ns = 0
+            self._total_ns = self._ask()
 
     def close(self) -> None:
         """Release the descriptor."""

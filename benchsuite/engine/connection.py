@@ -16,6 +16,8 @@ from benchsuite.errors import UsageError
 
 READ_BYTES = 65536
 _ANCILLARY_BYTES = 128
+_AT_ENDS = 3
+"""A role, a finish reason or usage may come together with the first or the last token."""
 
 State = Literal["connecting", "proxy", "tls", "idle", "busy", "closed"]
 
@@ -227,7 +229,7 @@ class Connection:
             self._parser.feed_data(data)
         finally:
             parts = len(exchange.parts)
-            self.several = parts - self._parts > 1
+            self.several = parts - self._parts > (1 if self._parts and not self.complete else _AT_ENDS)
             self._parts = parts
             exchange.reads.extend((arrival_ns, held_ns, floor_ns, parts))
         return not self._tls_over

@@ -30,7 +30,7 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
     arrivals = reply.arrival_ns
     first = arrivals[0] if arrivals else None
     reads, merged = _merged(tape, reply)
-    lag_ns = max(map(sub, tape.read_user_ns, tape.read_ns), default=0)
+    lag_ns = _reader_lag_ns(tape)
     return Record(
         request_id=request_id,
         index=tape.index,
@@ -106,6 +106,14 @@ def _first_output_ns(reply: Reply) -> int | None:
         return reply.arrival_ns[0]
     at = next((i for i, kind in enumerate(kinds) if kind != ord("r")), None)
     return None if at is None else reply.arrival_ns[at]
+
+
+def _reader_lag_ns(tape: Tape) -> int:
+    """The longest that bytes waited for us: exact with the kernel's stamps, else at most so long."""
+    if tape.clock == "kernel":
+        return max(map(sub, tape.read_user_ns, tape.read_ns), default=0)
+    looked = map(max, tape.read_floor_ns, (0, *tape.read_user_ns))
+    return max(map(sub, tape.read_user_ns, looked), default=0)
 
 
 def _merged(tape: Tape, reply: Reply) -> tuple[int, int]:

@@ -4,7 +4,6 @@ Between two reads it does nothing but read, stamp and send: calls come encoded, 
 raw tapes, and both are moved when nothing is ready. It never forks and never collects garbage.
 """
 
-import select
 import ssl
 import time
 from collections.abc import Callable
@@ -12,27 +11,20 @@ from typing import Protocol
 
 import httptools
 
-from benchsuite.engine.clock import Alarm, Offset, RunDelay
+from benchsuite.engine.clock import Alarm, Offset
 from benchsuite.engine.connection import Connection, tls_context
+from benchsuite.engine.poller import IN, OUT, Poller
 from benchsuite.engine.schedule import Schedule
 from benchsuite.engine.spec import WorkerSpec
 from benchsuite.engine.spool import Exchange
 from benchsuite.types import WorkerHealth
 
-IN, OUT = select.POLLIN, select.POLLOUT
-
 IDLE_NS = 1_000_000_000
 """A connection idle for longer isn't used: servers drop those without notice."""
 SPIN_NS = 1_200_000
-SLEPT_NS = 50_000
-"""A poll that took longer had nothing waiting for it."""
 HANDED = 8
 WAITING_NS = 300_000_000
 """Finished exchanges are handed over even if something is always ready once they have waited this long."""
-MANY = 16
-NAP_S = 200e-6
-WATCH_NS = 1_000_000_000
-"""For how long after a read of several parts each poll asks how late it woke."""
 HOUSEKEEPING_NS = 100_000_000
 REFUSED_PAUSE_NS = 100_000_000
 
@@ -59,10 +51,7 @@ class Loop:
         self.tls = tls_context(spec)
         self.offset = Offset()
         self.alarm = Alarm()
-        self.run_delay = RunDelay()
-        self.waited_ns = self.delay_ns = self.watching_until_ns = 0
-        self.poller = select.epoll() if hasattr(select, "epoll") else select.poll()
-        self.scale = 1.0 if hasattr(select, "epoll") else 1000.0
+        self.poller = Poller()
         self.schedule = Schedule(spec)
         self.connections: dict[int, Connection] = {}
         self.payloads: dict[Connection, bytes] = {}
@@ -73,9 +62,9 @@ class Loop:
         self.reuse = spec.reuse
         self.stamped = False
         self.start_ns = 0
+        self.start_cpu_s = 0.0
         self.stopped = False
         self.sent = self.ended = self.failed = 0
-        self.floor_ns = self.polled_ns = time.monotonic_ns()
         self.housekeep_ns = 0
         if self.alarm.fd >= 0:
             self.poller.register(self.alarm.fd, IN)
@@ -83,9 +72,15 @@ class Loop:
     # ---- connections
 
     def open(self) -> None:
-        """Begin a new connection."""
-        connection = Connection(self.spec, self.tls)
+        """Begin a new connection; with no descriptor left for it, a later try will do."""
+        try:
+            connection = Connection(self.spec, self.tls)
+        except OSError:
+            if not self.connections:
+                raise
+            return
         self.stamped = connection.stamped
+        self.poller.stamps(self.stamped)
         self.opening += 1
         self.connections[connection.fd] = connection
         self.poller.register(connection.fd, OUT)
@@ -168,7 +163,7 @@ class Loop:
     def readable(self, connection: Connection) -> None:
         """Read what has come; the hot path."""
         try:
-            alive = connection.read(self.offset.ns, self.floor_ns)
+            alive = connection.read(self.offset.ns, self.poller.floor_ns)
         except BlockingIOError:
             return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -177,6 +172,7 @@ class Loop:
                 return
             alive = False
         except OSError as error:
+            connection.last_ns = time.monotonic_ns()
             exchange = connection.exchange
             if exchange is None:
                 self.dropped(connection)
@@ -200,12 +196,9 @@ class Loop:
     def suspect(self, connection: Connection) -> None:
         """A read brought several parts: were we kept from looking since the poll woke? Watch for a while."""
         connection.several = False
-        if not self.watching_until_ns:
-            waited_ns = self.run_delay.total_ns()
-            self.delay_ns, self.waited_ns = waited_ns - self.waited_ns, waited_ns
-        self.watching_until_ns = self.polled_ns + WATCH_NS
+        delay_ns = self.poller.wake_delay.suspect(self.poller.polled_ns)
         if connection.exchange is not None:
-            connection.exchange.reads[-2] -= self.delay_ns
+            connection.exchange.reads[-2] -= delay_ns
 
     def dropped(self, connection: Connection) -> None:
         """The server ended an idle connection: one that has just served says that it doesn't keep any."""
@@ -285,7 +278,7 @@ class Loop:
         """Start the clock at `start_ns`, now or in the near future."""
         while time.monotonic_ns() < start_ns:
             self.step(0.0)
-        self.start_ns = start_ns
+        self.start_ns, self.start_cpu_s = start_ns, time.process_time()
         self.schedule.begin(start_ns)
         self.fill(time.monotonic_ns())
 
@@ -304,11 +297,11 @@ class Loop:
     def step(self, timeout_s: float) -> None:
         """Wait for readiness once and serve it; hand a few finished exchanges over when nothing is ready."""
         if self.done:
-            events = self.poll(0.0)
-            if not events or self.polled_ns - self.done[0].end_ns > WAITING_NS:
+            events = self.poller.poll(0.0, self.busy)
+            if not events or self.poller.polled_ns - self.done[0].end_ns > WAITING_NS:
                 self.hand_over(max(HANDED, len(self.done) // 8))
         else:
-            events = self.poll(self.patience_s(timeout_s))
+            events = self.poller.poll(self.patience_s(timeout_s), self.busy)
         alarm_fd, feed = self.alarm.fd, self.feed
         connections = self.connections
         for fd, mask in events:
@@ -323,7 +316,7 @@ class Loop:
                 self.fill(time.monotonic_ns())
             elif feed is not None:
                 feed.serve(self, fd)
-        now_ns = self.polled_ns
+        now_ns = self.poller.polled_ns
         if now_ns >= self.housekeep_ns:
             self.housekeep(now_ns)
 
@@ -333,28 +326,6 @@ class Loop:
             return timeout_s
         left_ns = self.housekeep_ns - time.monotonic_ns()
         return 0.0 if left_ns <= SPIN_NS else min(timeout_s, (left_ns - SPIN_NS) / 1e9)
-
-    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Poll, and note since when what is ready now may have been waiting unseen.
-
-        With many streams, a wake-up for every event would cost more than the reading. The stamps are
-        the kernel's, so a short nap lets what comes together be read together.
-        """
-        before_ns = time.monotonic_ns()
-        events = self.poller.poll(timeout_s * self.scale)
-        after_ns = time.monotonic_ns()
-        if after_ns - before_ns > SLEPT_NS:
-            self.floor_ns = after_ns
-            if self.busy >= MANY and len(events) < MANY and self.stamped:
-                time.sleep(NAP_S)
-                events = self.poller.poll(0.0)
-        else:
-            self.floor_ns = self.polled_ns
-        if self.watching_until_ns:
-            waited_ns = self.run_delay.total_ns()
-            self.delay_ns, self.waited_ns = waited_ns - self.waited_ns, waited_ns
-        self.polled_ns = after_ns
-        return events
 
     def serve(self, connection: Connection, mask: int) -> None:
         """One ready connection."""
@@ -379,9 +350,7 @@ class Loop:
         """Ten times a second: the wall clock, time-outs, stale connections, slots that paused."""
         self.housekeep_ns = now_ns + HOUSEKEEPING_NS
         self.offset.resample()
-        if now_ns >= self.watching_until_ns:
-            self.watching_until_ns = 0
-            self.waited_ns = self.run_delay.total_ns()
+        self.poller.wake_delay.settle(now_ns)
         self.time_out(now_ns)
         if self.start_ns:
             self.fill(now_ns)
@@ -399,12 +368,12 @@ class Loop:
                 connection.failure = error
                 self.opened(connection, readable=False)
 
-    def health(self, cpu_s: float, realtime: bool) -> WorkerHealth:
+    def health(self, realtime: bool) -> WorkerHealth:
         """What to report of this worker when it is done."""
         wall_s = (time.monotonic_ns() - self.start_ns) / 1e9 if self.start_ns else 0.0
         return WorkerHealth(
             sent=self.sent,
-            cpu_s=cpu_s,
+            cpu_s=time.process_time() - self.start_cpu_s,
             wall_s=wall_s,
             clock_steps=self.offset.steps,
             reuse=self.reuse,
@@ -418,6 +387,4 @@ class Loop:
         for connection in list(self.connections.values()):
             connection.close()
         self.alarm.close()
-        self.run_delay.close()
-        if hasattr(self.poller, "close"):
-            self.poller.close()
+        self.poller.close()

@@ -26,6 +26,8 @@ class Schedule:
         self.closed = spec.loop == "closed"
         self.slots = spec.slots
         self.seconds = spec.seconds if self.closed else None
+        self.least = spec.least
+        self.taken = 0
         self.calls: deque[Planned] = deque()
         self.calls_ended = False
         self.near: deque[Planned] = deque()
@@ -44,8 +46,8 @@ class Schedule:
             self.free_slots = [start_ns] * (self.slots or 1)
 
     def over(self, now_ns: int) -> bool:
-        """Is the time for sending up?"""
-        return self.draining or now_ns >= self.stop_sending_ns
+        """Is the time for sending up, and have enough been sent?"""
+        return self.draining or (now_ns >= self.stop_sending_ns and self.taken >= self.least)
 
     def exhausted(self, now_ns: int) -> bool:
         """Is there nothing left to send, now or ever?"""
@@ -89,6 +91,7 @@ class Schedule:
             opening_ns = connection.ready_ns - connection.opened_ns
             due_ns = max(due_ns, min(connection.ready_ns, due_ns + opening_ns))
         index, _due, payload = self.calls.popleft()
+        self.taken += 1
         return index, 0, due_ns, payload
 
     def again(self, index: int, due_ns: int, payload: bytes) -> None:

@@ -70,7 +70,8 @@ class Trial(Noun, frozen=True, kw_only=True):
     """What a trial needs to know.
 
     `closed`: answers free slots; otherwise requests have due instants. `id_prefix` + index is each
-    request's id; `stem` is the path its spools' names begin with.
+    request's id; `stem` is the path its spools' names begin with. `least`: requests that a closed loop
+    sends even if its seconds are over.
     """
 
     endpoint: Endpoint
@@ -83,6 +84,7 @@ class Trial(Noun, frozen=True, kw_only=True):
     closed: bool
     slots: int | None
     seconds: float | None
+    least: int = 0
     workers: int
     reuse: bool | None
     kernel_stamps: bool = True
@@ -139,7 +141,7 @@ class _WorkerProcess:
         control_read, self._control = os.pipe()
         spec = msgspec.structs.replace(spec, control_fd=control_read)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchsuite.engine.worker"],
+            [sys.executable, "-P", "-m", "benchsuite.engine.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -246,13 +248,15 @@ def run_trial(
 
 def _share(trial: Trial, number: int) -> WorkerSpec:
     """Worker `number`'s part of the trial: 8 slots over 3 workers are 3, 3 and 2."""
-    slots = trial.slots
+    slots, least = trial.slots, trial.least
     if slots is not None:
         slots = slots // trial.workers + (number < slots % trial.workers)
+        least = -(-least * slots // (trial.slots or 1))
     return trial.endpoint.spec(
         loop="closed" if trial.closed else "open",
         slots=slots,
         seconds=trial.seconds,
+        least=least,
         reuse=trial.reuse,
         kernel_stamps=trial.kernel_stamps,
         realtime=trial.workers < (os.cpu_count() or 1),

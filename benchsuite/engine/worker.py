@@ -16,7 +16,8 @@ from itertools import islice
 
 import msgspec
 
-from benchsuite.engine.loop import IN, Loop
+from benchsuite.engine.loop import Loop
+from benchsuite.engine.poller import IN
 from benchsuite.engine.priority import be_prompt
 from benchsuite.engine.spec import CALL_HEAD, GO, SPEC_HEAD, WorkerSpec
 from benchsuite.engine.spool import SpoolWriter
@@ -172,11 +173,10 @@ def main() -> None:
     gc.freeze()
     gc.disable()
     if wait_for_go(loop, feed):
-        cpu_s = time.process_time()
         loop.go(feed.go_ns)
         loop.run()
         say_how_it_goes(loop)
-        say({"health": msgspec.to_builtins(loop.health(time.process_time() - cpu_s, realtime))})
+        say({"health": msgspec.to_builtins(loop.health(realtime))})
     spool.close()
     loop.close()
 

@@ -208,13 +208,14 @@ def _client(run: Run, now: datetime) -> Iterator[str]:
         yield f"{point_name(run, row)}: {'; '.join(parts)}."
     if workers:
         busiest = max((worker.cpu_s / worker.wall_s for worker in workers if worker.wall_s), default=0.0)
+        processes = max(len(trial.workers) for trial in manifest.trials)
         steps = sum(worker.clock_steps for worker in workers)
         yield (
-            f"Client processes: {manifest.workers}, {_priority(workers)}, the busiest used "
+            f"Client processes: {processes}, {_priority(workers)}, the busiest used "
             f"{rounded(100 * busiest)} % of a core; "
             f"steps of the clock: {steps}."
         )
-        yield _reuse(workers)
+        yield _reuse(workers, closed=all(point.load == "closed" for point in manifest.points))
     yield error_line(manifest, now)
 
 
@@ -231,13 +232,14 @@ def _stamps(workers: list[WorkerHealth]) -> str:
     return "Arrivals were stamped by the client itself: reader lag counts into every latency."
 
 
-def _reuse(workers: list[WorkerHealth]) -> str:
+def _reuse(workers: list[WorkerHealth], *, closed: bool) -> str:
     """What was learned about connections; connecting is never part of TTFT."""
     found = {worker.reuse for worker in workers if worker.reuse is not None}
     if found == {True}:
         return "Connections were reused: the server keeps them open."
     if found == {False}:
-        return "Each request had a connection of its own, opened before it was due: the server closes them."
+        when = "as soon as its slot was free" if closed else "before it was due"
+        return f"Each request had a connection of its own, opened {when}: the server closes them."
     return "Whether the server keeps connections open wasn't found out."
 
 

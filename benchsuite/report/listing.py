@@ -1,13 +1,17 @@
 """Stored runs as a list, and the other tables of a few words."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from benchsuite.driver import Capabilities
 from benchsuite.report.points import Column, quantile
 from benchsuite.report.render import listing, table
 from benchsuite.report.screen import short_model, workload_name
 from benchsuite.report.units import NOTHING, error_ms, rounded
+from benchsuite.store.runs import RunDir
 from benchsuite.types import Noun, Run, Selftest
+
+_NAMED = 3
+"""How many unfinished runs are named."""
 
 
 class Overview(Noun, frozen=True, kw_only=True):
@@ -112,6 +116,21 @@ def _unique_length(ids: Sequence[str]) -> int:
     while length < 26 and len({run_id[:length] for run_id in ids}) < len(ids):
         length += 1
     return length
+
+
+def unfinished_lines(runs: Sequence[RunDir]) -> Iterator[str]:
+    """What to know of runs without a result: which are being measured, and which were cut off."""
+    live = [run_dir.run_id for run_dir in runs if run_dir.live]
+    cut_off = [run_dir.run_id for run_dir in runs if run_dir.run_id not in live]
+    for ids, one, many in (
+        (live, "is being measured", "are being measured"),
+        (cut_off, "was cut off", "were cut off"),
+    ):
+        if ids:
+            count = f"1 run {one}" if len(ids) == 1 else f"{len(ids)} runs {many}"
+            names = f"{', '.join(ids[:_NAMED])}{', …' if len(ids) > _NAMED else ''}"
+            advice = ": `benchsuite store recover` keeps what was recorded" if ids is cut_off else ""
+            yield f"{count} ({names}){advice}."
 
 
 def capability_rows(capabilities: Capabilities) -> tuple[tuple[str, bool], ...]:

@@ -37,8 +37,8 @@ def point_columns(run: Run) -> tuple[Column, ...]:
     if scheduled:
         columns += [
             column("TTFT p50", "from due", cell=_latency("ttft_from_due", "p50", interval=True)),
-            column("p99", cell=_latency("ttft_from_due", "p99")),
-            column("TTFT p50", "from sent", cell=_latency("ttft", "p50"), drop=2),
+            column("p99", cell=_latency("ttft_from_due", "p99"), drop=6),
+            column("TTFT p50", "from sent", cell=_latency("ttft", "p50"), drop=7),
         ]
     else:
         columns += [

@@ -6,30 +6,43 @@ from benchsuite.types import Progress
 _BAR = 20
 
 
-def progress_line(progress: Progress, *, bar: bool = False) -> str:
-    """`[1/3] 8 in flight, trial 2 of 3: 120 of 240, 0 errors, 14.2 req/s, TTFT 34 ms, 1,020 tok/s`…"""
+def progress_line(progress: Progress) -> str:
+    """`[1/3] 8 in flight, trial 2 of 3: 120 of 240, 14.2 req/s, TTFT 34 ms, 1,020 tok/s, 0 errors`…"""
+    return f"{_which(progress)}: {_state(progress)}"
+
+
+def progress_block(progress: Progress) -> str:
+    """The same in two lines, with a bar: all of it is seen in 80 columns."""
+    share = done_share(progress)
+    if share is None:
+        return f"{_which(progress)}\n{_state(progress)}"
+    full = round(_BAR * share)
+    return f"{_which(progress)} {'━' * full}{'╌' * (_BAR - full)}\n{_state(progress)}"
+
+
+def _which(progress: Progress) -> str:
     point = progress.point
     which = f"trial {progress.trial} of {progress.trials}" if progress.phase == "measure" else "warm-up"
-    share = done_share(progress)
-    drawn = ""
-    if bar and share is not None:
-        full = round(_BAR * share)
-        drawn = f"{'━' * full}{'╌' * (_BAR - full)} "
+    return f"[{point.index + 1}/{progress.points}] {point.label}, {which}"
+
+
+def _state(progress: Progress) -> str:
+    """What matters most first: a narrow terminal cuts the end off."""
     if progress.total is not None:
         done = f"{progress.done:,} of {progress.total:,}"
     elif progress.total_s is not None:
         done = f"{min(progress.elapsed_s, progress.total_s):.0f} of {progress.total_s:g} s"
     else:
         done = f"{progress.done:,} done"
-    failed = f"{progress.errors:,} error{'s' * (progress.errors != 1)}"
-    parts = [done, failed, f"{rounded(progress.rate)} req/s"]
+    parts = [done, f"{rounded(progress.rate)} req/s"]
     if progress.ttft_ms is not None:
         parts.append(f"TTFT {rounded(progress.ttft_ms)} ms")
     if progress.tokens_per_s is not None:
         parts.append(f"{rounded(progress.tokens_per_s)} tok/s")
+    parts.append(f"{progress.errors:,} error{'s' * (progress.errors != 1)}")
     if progress.lag_ms is not None:
         parts.append(f"lag {rounded(progress.lag_ms, digits=2)} ms")
-    return f"[{point.index + 1}/{progress.points}] {point.label}, {which}: {drawn}{', '.join(parts)}"
+    return ", ".join(parts)
 
 
 def done_share(progress: Progress) -> float | None:

@@ -33,7 +33,18 @@ def table(columns: Sequence[Column], *, width: int, styled: bool = False) -> str
         if not most or wanted <= width:
             break
         kept = [column for column in kept if column.drop < most]
-    return printed(console, laid_out)
+    # A number cut short would be another number: rather a table that is too wide.
+    return printed(_console(max(width, sum(map(_least, kept))), styled), laid_out)
+
+
+def _least(column: Column) -> int:
+    """The narrowest a column may be, with the space beside it."""
+    unbroken = (*column.heading, *(column.cells if _unbroken(column) else ()))
+    return max(map(len, unbroken), default=0) + 2
+
+
+def _unbroken(column: Column) -> bool:
+    return column.whole or not column.left
 
 
 def listing(
@@ -94,7 +105,7 @@ def _laid_out(columns: Sequence[Column]) -> Table:
     for column in columns:
         side: Literal["left", "right"] = "left" if column.left else "right"
         title = "\n".join(column.heading)
-        laid_out.add_column(title, justify=side, no_wrap=column.whole, overflow="fold")
+        laid_out.add_column(title, justify=side, no_wrap=_unbroken(column), overflow="fold")
     for row in zip(*(column.cells for column in columns), strict=True):
         laid_out.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     return laid_out

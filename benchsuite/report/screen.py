@@ -102,6 +102,8 @@ def sentence(run: Run) -> str:
     who = f"{short_model(manifest)} on {where}"
     answered = [row for row in run.summaries if row.outcomes.get("ok", 0)]
     asked = sum(row.requests for row in run.summaries)
+    if not asked and run.status == "interrupted":
+        return f"{who}: interrupted before anything was measured ({run.verdict})."
     if not answered:
         return f"{who}: none of {asked:,} requests was answered ({run.verdict})."
     first = answered[0]
@@ -155,6 +157,11 @@ def warning_lines(run: Run) -> Iterable[tuple[str, str]]:
         where = f" ({'; '.join(names)})" if names and len(run.summaries) > 1 else ""
         word = "note" if level == "told" else level
         yield level, f"{word}{where}: {message}" + (f" → {advice}" if advice else "")
+    unseen = [row for row in run.summaries if "ttfo" in row.metrics and not row.metrics["ttfo"].n]
+    if unseen:
+        at = "; ".join(point_name(run, row) for row in unseen)
+        where = f" ({at})" if len(run.summaries) > 1 else ""
+        yield "told", f"note{where}: no TTFO, as no answer got past its reasoning → raise --output-tokens"
     if run.manifest.workload.trials < FEWEST_TRIALS:
         yield "told", "note: too few trials for intervals that hold → --trials 3"
 

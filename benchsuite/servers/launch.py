@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
 from benchsuite.driver import Launch
@@ -130,12 +130,21 @@ def mask_command(argv: Sequence[str]) -> str:
 
 
 def _shorten(part: str) -> str:
-    if part == sys.executable:
-        return "python"
-    if not os.path.isabs(part):
-        return part
-    home = str(Path.home())
-    return f"~{part.removeprefix(home)}" if part.startswith(f"{home}/") else Path(part).name
+    return "python" if part == sys.executable else shown_path(part)
+
+
+def shown_path(text: str) -> str:
+    """A path as it may be shown: from `~` on within home, else its name alone; other text as it is."""
+    windows = PureWindowsPath(text)
+    if windows.drive and windows.root:
+        return windows.name
+    if not os.path.isabs(text):
+        return text
+    path = Path(text)
+    for home in (Path.home(), Path.home().resolve()):
+        if path.is_relative_to(home):
+            return str("~" / path.relative_to(home))
+    return path.name
 
 
 def _check_needs(launch: Launch) -> None:

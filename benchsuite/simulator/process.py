@@ -33,7 +33,7 @@ class Simulator(Noun, frozen=True, kw_only=True):
 def running(config: SimConfig) -> Iterator[Simulator]:
     """Start a simulator, hand it out when it listens, and end it; TargetError where it can't start."""
     setup = msgspec.json.encode(config).decode()
-    argv = [sys.executable, "-m", "benchsuite.simulator", "--until-eof", "--config", setup]
+    argv = [sys.executable, "-P", "-m", "benchsuite.simulator", "--until-eof", "--config", setup]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -2,7 +2,7 @@
 
 from benchsuite.stats.quantiles import QUANTILES, distribution, samples_needed, trial_estimate
 from benchsuite.stats.steady import holm, mann_kendall
-from benchsuite.stats.verdict import Conditions, summarise, summarise_all
+from benchsuite.stats.verdict import Conditions, summarise_all
 
 __all__ = [
     "QUANTILES",
@@ -11,7 +11,6 @@ __all__ = [
     "holm",
     "mann_kendall",
     "samples_needed",
-    "summarise",
     "summarise_all",
     "trial_estimate",
 ]

@@ -50,7 +50,6 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     ok: Bools
-    stopped: Bools
     due_ns: Ints
     sent_ns: Ints
     first_token_ns: Ints
@@ -126,7 +125,6 @@ def _columns(table: Any) -> Columns:
     flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in gaps.chunks]
     return Columns(
         ok=table.column("outcome").to_numpy() == "ok",
-        stopped=table.column("error_kind").to_numpy() == "stopped",
         gaps_us=np.concatenate(flat) if flat else np.empty(0, np.int32),
         gap_offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
         queue_ms=_queue_ms(table.column("server_timings")),

@@ -7,11 +7,17 @@ import numpy as np
 
 from benchsuite.stats.columns import ABSENT, Columns, Floats, Ints
 from benchsuite.stats.metrics import e2e_from_due_ms, e2e_ms, tpot_ms, ttft_from_due_ms, ttft_ms, values
-from benchsuite.stats.quantiles import rate_estimate
+from benchsuite.stats.quantiles import quantile, rate_estimate
 from benchsuite.types import CacheMode, Estimate, Metric, Point, Slo, TrialInfo
 
 _ROUNDS = 2
-"""A window needs at least this: rounds of requests (closed loop), median E2Es (open loop)."""
+"""A closed loop's window needs at least so many rounds of requests."""
+
+RAMP_UP_QUANTILE = 0.95
+"""An open loop is in its steady state when so many of the first requests have ended."""
+
+_LEAST_SPAN = 0.5
+"""An open loop's window needs at least this share of the schedule's span."""
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,9 +40,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
     """A trial's window; None: nothing was sent, or it has no length.
 
-    Closed loop: from the send that first puts C in flight to the last send. Open loop: the
-    schedule's own span, first to last due. Offline: first send to last end. With fewer than two
-    rounds of requests, or a schedule shorter than two median E2Es, the whole trial.
+    Closed loop: from the send that first puts C in flight to the last send. Open loop: from one
+    E2E (p95) after the first due, when as many end as begin, to the last due. Offline: first send
+    to last end. With fewer than two rounds of requests, or less than half of the schedule's span
+    left, the whole trial.
     """
     sent = columns.sent_ns[columns.sent_ns != ABSENT]
     if not len(sent):
@@ -49,15 +56,22 @@ def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
         if len(sent) >= _ROUNDS * slots:
             window = Window(start_ns=int(sent[slots - 1]), end_ns=_last_send_ns(info, sent))
     elif point.load == "open":
-        e2e = values(e2e_ms(columns), columns.ok)
-        due = Window(start_ns=int(columns.due_ns.min()), end_ns=int(columns.due_ns.max()))
-        if not len(e2e) or due.seconds * 1e3 >= _ROUNDS * float(np.median(e2e)):
-            window = due
+        window = _steady_open(columns) or whole
     else:
         window = Window(start_ns=whole.start_ns, end_ns=last_end)
     if window.seconds <= 0:
         window = whole
     return window if window.seconds > 0 else None
+
+
+def _steady_open(columns: Columns) -> Window | None:
+    """An open loop's schedule without its ramp-up; None: too little of it would be left."""
+    e2e = values(e2e_ms(columns), columns.ok)
+    first, last = int(columns.due_ns.min()), int(columns.due_ns.max())
+    ramp_ns = round(quantile(e2e, RAMP_UP_QUANTILE) * 1e6) if len(e2e) else 0
+    if last - first - ramp_ns < _LEAST_SPAN * (last - first):
+        return None
+    return Window(start_ns=first + ramp_ns, end_ns=last)
 
 
 def tokens_in(columns: Columns, window: Window) -> float:

@@ -8,54 +8,19 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Literal
 
-import msgspec
-
-from benchsuite.types import Point, Warning, Workload
+from benchsuite.stats.facts import Facts
+from benchsuite.types import Warning
 
 Level = Literal["told", "suspect", "invalid"]
 
+STEADY_CHANGE = 0.01
+"""A drift of E2E over a trial below this share of its median is no alarm, however sure it is."""
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules look at: one point's measured trials, pooled. None: it couldn't be known.
+SHORTEST_ROUND_TRIP_MS = 1.0
+"""Below it a connect time tells more of two machines' kernels than of the way between them."""
 
-    `steady_p` is already adjusted for the number of points; `delivered_share` is delivered over
-    asked; `best_hit_ratio` the largest share of a prompt that any request found cached.
-    """
 
-    point: Point
-    workload: Workload
-    exact_output: bool
-    slots: int | None
-    overhead: int
-    interrupted: bool
-    requests: int
-    ok: int
-    stopped: int
-    trials_without_answers: int
-    error_kinds: dict[str, int]
-    ttft_p50_ms: float | None
-    send_lag_p99_ms: float | None
-    coalesced_share: float | None
-    reader_lag_p99_ms: float | None
-    connect_p50_ms: float | None
-    worker_cpu: float | None
-    clock_steps: int
-    delivered_share: float | None
-    in_flight: int
-    short_trials: int
-    prompt_tokens: float | None
-    output_tokens: float | None
-    without_usage: int
-    cached_excess: float | None
-    hit_ratio: float | None
-    best_hit_ratio: float | None
-    steady_p: float | None = None
-
-    @property
-    def errors(self) -> int:
-        """Requests that failed; those that we stopped ourselves didn't."""
-        return self.requests - self.ok - self.stopped
-
+_SHOWN_MODELS = 3
 
 _ADVICE_BY_ERROR = MappingProxyType(
     {
@@ -102,7 +67,7 @@ def errors(facts: Facts) -> Warning | None:
         return None
     share = facts.errors / facts.requests
     level: Level = "invalid" if share > 0.01 and facts.errors > 1 else "suspect"
-    kinds = ", ".join(f"{count} × {kind}" for kind, count in facts.error_kinds.items() if kind != "stopped")
+    kinds = ", ".join(f"{count} × {kind}" for kind, count in facts.error_kinds.items())
     text = f"{facts.errors} of {facts.requests} requests failed ({kinds or 'no reason given'})"
     return _warning("errors", level, text, _about_errors(facts), errors=facts.errors, share=share)
 
@@ -136,7 +101,7 @@ def reader_lag(facts: Facts) -> Warning | None:
     level = _level(lag, 1.0, limit)
     if lag is None or level is None:
         return None
-    text = f"arrivals were noticed up to {lag:.1f} ms late (p99), and the kernel stamps none here"
+    text = f"arrivals may look up to {lag:.1f} ms late (p99): the kernel stamps none here"
     advice = "measure from Linux, where the kernel stamps arrivals, or lower the load"
     return _warning("reader_lag", level, text, advice, p99_ms=lag, invalid_above_ms=limit)
 
@@ -243,7 +208,10 @@ def cache_warm(facts: Facts) -> Warning | None:
     level = _level(asked - hit, 0.02, 0.05)
     if level is None:
         return None
-    text = f"{_percent(hit)} of prompt tokens came from the cache, {_percent(asked)} could have"
+    could = f"the best request found {_percent(best)}"
+    if best < asked:
+        could += ", and half is the least to ask for"
+    text = f"{_percent(hit)} of prompt tokens came from the cache; {could}"
     advice = "give the server more cache, or switch its prefix cache on"
     return _warning("cache_warm", level, text, advice, hit_ratio=hit, asked=asked)
 
@@ -261,12 +229,18 @@ def over_slots(facts: Facts) -> Warning | None:
 
 
 def steadiness(facts: Facts) -> Warning | None:
-    """A trend within the trials; an alarm, nothing is trimmed."""
-    if facts.steady_p is None or facts.steady_p >= 0.01:
+    """A trend within the trials, sure and large enough to matter; an alarm, nothing is trimmed."""
+    p, change = facts.steady_p, facts.steady_change
+    if p is None or change is None or p >= 0.01 or abs(change) <= STEADY_CHANGE:
         return None
-    text = f"E2E drifts within the trials (Mann-Kendall p = {facts.steady_p:.2g})"
-    advice = "warm up longer; an open loop above the server's capacity never settles: lower --rate"
-    return _warning("steadiness", "suspect", text, advice, p=facts.steady_p)
+    text = f"E2E drifts by {100 * change:+.2g} % within a trial (Mann-Kendall p = {p:.2g})"
+    if facts.point.load == "closed":
+        advice = "warm up longer; if it goes on, look at the server's clocks and what else runs there"
+    elif change > 0:
+        advice = "above the server's capacity E2E never settles: lower --rate; else warm up longer"
+    else:
+        advice = "warm up longer, and raise --duration"
+    return _warning("steadiness", "suspect", text, advice, p=p, change=change)
 
 
 def missing_usage(facts: Facts) -> Warning | None:
@@ -287,17 +261,68 @@ def short_trial(facts: Facts) -> Warning | None:
     """Throughput with ramp-up and tail in it is too low."""
     if not facts.short_trials or not facts.ok:
         return None
-    text = "trials are shorter than two rounds of requests: throughput includes their start and tail"
-    return _warning("short_trial", "told", text, "raise --requests or --duration", trials=facts.short_trials)
+    if facts.point.load == "open":
+        text = "E2E (p95) takes over half of the schedule: throughput includes ramp-up and tail"
+        advice = "raise --duration; where E2E keeps growing, lower --rate"
+    else:
+        text = "trials are shorter than two rounds of requests: throughput includes their start and tail"
+        advice = "raise --requests or --duration"
+    return _warning("short_trial", "told", text, advice, trials=facts.short_trials)
 
 
 def round_trip(facts: Facts) -> Warning | None:
     """TTFT from afar is partly the network's."""
-    rtt, ttft = facts.connect_p50_ms, facts.ttft_p50_ms
-    if rtt is None or not ttft or rtt <= 0.05 * ttft:
+    rtt, ttft = facts.connect_least_ms, facts.ttft_p50_ms
+    if rtt is None or not ttft or rtt <= max(0.05 * ttft, SHORTEST_ROUND_TRIP_MS):
         return None
     text = f"the network's round trip, {rtt:.1f} ms, is {_percent(rtt / ttft)} of TTFT"
     return _warning("round_trip", "told", text, "measure from nearer to the server", rtt_ms=rtt)
+
+
+def own_error(facts: Facts) -> Warning | None:
+    """What is smaller than the machine's own error can't be told from it."""
+    tested, ttft, half = facts.tested, facts.ttft_p50_ms, facts.ttft_half_width_ms
+    if tested is None:
+        return None
+    error = tested.level.ttft_error_p99_ms
+    numbers = {"error_ms": error, "load": tested.load, "largest": tested.largest}
+    if tested.load > tested.largest:
+        text = (
+            f"{tested.load:.4g} {tested.unit} were never tested here: `benchsuite selftest` went up to "
+            f"{tested.largest:.4g}, with TTFT off by up to {error:.2g} ms (p99)"
+        )
+        advice = "don't take the selftest's error for this load's; spread the load over more machines"
+    elif ttft is not None and ttft < error:
+        text = (
+            f"TTFT p50, {ttft:.2g} ms, is below this machine's own error, {error:.2g} ms "
+            f"(p99, {tested.level.load})"
+        )
+        advice = "read it as 'at most'; repeat `benchsuite selftest` on an idle machine"
+        numbers["ttft_ms"] = ttft
+    elif half is not None and half < error:
+        text = (
+            f"TTFT p50 is ± {half:.2g} ms over trials, but this machine's own error is up to "
+            f"{error:.2g} ms (p99, {tested.level.load})"
+        )
+        advice = (
+            "differences below the own error mean nothing; repeat `benchsuite selftest` on an idle machine"
+        )
+        numbers["half_width_ms"] = half
+    else:
+        return None
+    return _warning("own_error", "told", text, advice, **numbers)
+
+
+def wrong_model(facts: Facts) -> Warning | None:
+    """Some servers answer whatever model is asked for with the one that they have."""
+    listed = facts.models
+    # Ollama lists `name:latest` and takes `name`.
+    if not facts.model or not listed or {facts.model, f"{facts.model}:latest"} & set(listed):
+        return None
+    more = ", …" if len(listed) > _SHOWN_MODELS else ""
+    text = f"asked for {facts.model}, the server lists {', '.join(listed[:_SHOWN_MODELS])}{more}"
+    advice = "give --model as the server lists it"
+    return _warning("wrong_model", "suspect", text, advice, listed=len(listed))
 
 
 def interrupted(facts: Facts) -> Warning | None:
@@ -305,7 +330,7 @@ def interrupted(facts: Facts) -> Warning | None:
     if not facts.interrupted:
         return None
     text = "the run was cut short: only what had been measured by then is here"
-    return _warning("interrupted", "told", text, "measure again for all of it", stopped=facts.stopped)
+    return _warning("interrupted", "told", text, "measure again for all of it")
 
 
 RULES: tuple[Callable[[Facts], Warning | None], ...] = (
@@ -327,6 +352,8 @@ RULES: tuple[Callable[[Facts], Warning | None], ...] = (
     missing_usage,
     short_trial,
     round_trip,
+    own_error,
+    wrong_model,
     interrupted,
 )
 
@@ -346,8 +373,7 @@ def _warning(code: str, level: Level, message: str, advice: str, **facts: float)
 
 def _about_errors(facts: Facts) -> str:
     """What to do about the most frequent kind of error."""
-    kinds = {kind: count for kind, count in facts.error_kinds.items() if kind != "stopped"}
-    worst = max(kinds, key=kinds.__getitem__, default="")
+    worst = max(facts.error_kinds, key=facts.error_kinds.__getitem__, default="")
     return _ADVICE_BY_ERROR.get(worst, "look at the server's log")
 
 

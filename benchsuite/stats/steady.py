@@ -1,7 +1,8 @@
 """Does a measurement drift? The Mann-Kendall test on batch means, Holm's correction over points.
 
 H. B. Mann, Econometrica 13 (1945); M. G. Kendall, Rank Correlation Methods (1975); several series:
-Hirsch, Slack and Smith, Water Resources Research 18 (1982); S. Holm, Scand. J. Statistics 6 (1979).
+Hirsch, Slack and Smith, Water Resources Research 18 (1982); slope: P. K. Sen, J. Am. Statistical
+Association 63 (1968); S. Holm, Scand. J. Statistics 6 (1979).
 """
 
 import math
@@ -40,6 +41,19 @@ def mann_kendall(*series: NDArray[np.float64]) -> float:
         return 1.0
     z = (abs(score) - 1) / math.sqrt(variance)
     return float(2 * ndtr(-z))
+
+
+def relative_change(*series: NDArray[np.float64]) -> float:
+    """How far all series drift from end to end, as a share of each one's median.
+
+    Sen's slope, the median of the slopes between all pairs within a series, over a series' length.
+    """
+    slopes = []
+    for values in series:
+        later, earlier = np.tril_indices(len(values), -1)
+        rise = (values[later] - values[earlier]) / (later - earlier)
+        slopes.append(rise * len(values) / np.median(values))
+    return float(np.median(np.concatenate(slopes)))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -9,61 +9,46 @@ import numpy as np
 
 from benchsuite.stats import metrics, rates
 from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, trials_of
+from benchsuite.stats.facts import Facts, nearest_tested
 from benchsuite.stats.quantiles import quantile
-from benchsuite.stats.rules import Facts, verdict_warnings
-from benchsuite.stats.steady import batch_means, holm, mann_kendall
-from benchsuite.types import OUTCOMES, Lengths, Point, Summary, TrialInfo, Verdict, Workload
+from benchsuite.stats.rules import verdict_warnings
+from benchsuite.stats.steady import batch_means, holm, mann_kendall, relative_change
+from benchsuite.types import (
+    OUTCOMES,
+    Estimate,
+    Lengths,
+    Point,
+    Selftest,
+    Summary,
+    TrialInfo,
+    Verdict,
+    Workload,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _Trial = tuple[TrialInfo, Columns, rates.Window | None]
 
+_LEAST_WALL_S = 0.5
+"""A worker's share of a core over less time than this is noise."""
+
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """What a run knows about itself and its server, the same for all its points.
 
-    `template_cached_tokens`: the chat template's own prefix, which any request may find cached; None:
-    unknown, and the template's whole overhead, which holds it, is allowed.
+    `model` is what was asked for, `models` what the server lists; empty where that proves nothing, as
+    with a server of our own. `selftest`: this machine's own error, where it is known.
     """
 
     workload: Workload
     capabilities_exact_output: bool
     identity_slots: int | None
     lengths: Lengths | None
-    cached_supported: bool
-    template_cached_tokens: int | None = None
+    model: str = ""
+    models: tuple[str, ...] = ()
+    selftest: Selftest | None = None
     interrupted: bool = False
-
-
-def summarise(
-    point: Point,
-    table: "pa.Table",
-    trials: Sequence[TrialInfo],
-    *,
-    workload: Workload,
-    capabilities_exact_output: bool,
-    identity_slots: int | None,
-    lengths: Lengths | None,
-    cached_supported: bool,
-    template_cached_tokens: int | None = None,
-    interrupted: bool = False,
-) -> Summary:
-    """One point alone; `table` as `RunDir.records(point)` gives it, with a `trial` column.
-
-    Of a run with several points use `summarise_all`, which corrects the test for steadiness for
-    their number.
-    """
-    conditions = Conditions(
-        workload=workload,
-        capabilities_exact_output=capabilities_exact_output,
-        identity_slots=identity_slots,
-        lengths=lengths,
-        cached_supported=cached_supported,
-        template_cached_tokens=template_cached_tokens,
-        interrupted=interrupted,
-    )
-    return summarise_all([(point, table, trials)], conditions)[0]
 
 
 def summarise_all(
@@ -127,10 +112,12 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         if window and (share := rates.delivered_share(point, each, window)) is not None
     ]
     lengths = conditions.lengths
+    # The chat template's own prefix may always be found cached; it is at most the overhead.
     overhead = lengths.overhead if lengths else 0
-    template = conditions.template_cached_tokens
-    allowed = overhead if template is None else template
-    hits = [_hits(each) for each in columns] if conditions.cached_supported else []
+    hits = [_hits(each) for each in columns]
+    steady_p, steady_change = _steadiness(point, trials)
+    selftest = conditions.selftest
+    ttft = summary.metrics["ttft"].quantiles["p50"]
     return Facts(
         point=point,
         workload=conditions.workload,
@@ -138,19 +125,25 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         slots=conditions.identity_slots,
         overhead=overhead,
         interrupted=conditions.interrupted,
+        model=conditions.model,
+        models=conditions.models,
+        tested=nearest_tested(selftest, point, summary.means["in_flight"]) if selftest else None,
         requests=summary.requests,
         ok=sum(_count(each.ok) for each in columns),
-        stopped=sum(_count(each.stopped & ~each.ok) for each in columns),
         trials_without_answers=sum(not each.ok.any() for each in columns),
         error_kinds=summary.error_kinds,
         ttft_p50_ms=_pooled([metrics.values(metrics.ttft_ms(each), each.ok) for each in columns], 0.5),
+        ttft_half_width_ms=_half_width(ttft),
         send_lag_p99_ms=_nearly_worst([rates.client_lag_ms(point, info, each) for info, each, _ in trials]),
         coalesced_share=_coalesced_share(columns),
         reader_lag_p99_ms=_nearly_worst(
             [metrics.values(metrics.reader_lag_ms(each), each.user_stamps) for each in columns]
         ),
-        connect_p50_ms=_pooled([metrics.values(metrics.connect_ms(each)) for each in columns], 0.5),
-        worker_cpu=max((each.cpu_s / each.wall_s for each in health if each.wall_s > 0), default=None),
+        # The least: the others may have waited for each other.
+        connect_least_ms=_pooled([metrics.values(metrics.connect_ms(each)) for each in columns], 0.0),
+        worker_cpu=max(
+            (each.cpu_s / each.wall_s for each in health if each.wall_s >= _LEAST_WALL_S), default=None
+        ),
         clock_steps=sum(each.clock_steps for each in health),
         delivered_share=sum(shares) / len(shares) if shares else None,
         in_flight=max(map(rates.peak_in_flight, columns), default=0),
@@ -159,36 +152,37 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         output_tokens=summary.means["output_tokens"],
         without_usage=sum(_count(each.ok & (each.output_tokens == ABSENT)) for each in columns),
         cached_excess=metrics.mean(
-            [
-                np.maximum(each.cached_tokens[_cached_known(each)] - allowed, 0)
-                for each in columns
-                if conditions.cached_supported
-            ]
+            [np.maximum(each.cached_tokens[_cached_known(each)] - overhead, 0) for each in columns]
         ),
         hit_ratio=metrics.mean(hits),
         best_hit_ratio=max((float(each.max()) for each in hits if len(each)), default=None),
-        steady_p=_steady_p(point, trials),
+        steady_p=steady_p,
+        steady_change=steady_change,
     )
 
 
-def _steady_p(point: Point, trials: Sequence[_Trial]) -> float | None:
-    """P that E2E has no trend within the trials; None: fewer than 20 requests in each.
+def _steadiness(point: Point, trials: Sequence[_Trial]) -> tuple[float | None, float | None]:
+    """P that E2E has no trend within the trials, and its size; None: fewer than 20 requests in each.
 
-    Closed loops fill and drain: only requests that lie in the window count, where all C are in flight.
+    Closed loops fill and drain: only requests that lie in the window count, where all C are in
+    flight. Of open loops it is those due after the ramp-up, but all of one that never gets beyond it:
+    above a server's capacity E2E grows as long as the trial.
     """
     series = []
     for _, columns, window in trials:
-        if window is None or window.whole or point.load == "offline":
-            continue
         closed = point.load == "closed"
+        if window is None or point.load == "offline" or (closed and window.whole):
+            continue
         inside = columns.ok
         if closed:
             inside = inside & (columns.sent_ns > window.start_ns) & (columns.end_ns <= window.end_ns)
+        elif not window.whole:
+            inside = inside & (columns.due_ns > window.start_ns)
         e2e = metrics.e2e_ms(columns) if closed else metrics.e2e_from_due_ms(columns)
         means = batch_means(metrics.values(e2e, inside))
         if means is not None:
             series.append(means)
-    return mann_kendall(*series) if series else None
+    return (mann_kendall(*series), relative_change(*series)) if series else (None, None)
 
 
 def _means(point: Point, trials: Sequence[Columns]) -> dict[str, float | None]:
@@ -244,6 +238,13 @@ def _hits(columns: Columns) -> Floats:
     known = _cached_known(columns)
     shares: Floats = columns.cached_tokens[known] / columns.prompt_tokens[known]
     return shares
+
+
+def _half_width(estimate: Estimate) -> float | None:
+    """Half of the interval, where there is one."""
+    if estimate.low is None or estimate.high is None:
+        return None
+    return (estimate.high - estimate.low) / 2
 
 
 def _pooled(parts: Sequence[Floats], q: float) -> float | None:

@@ -8,12 +8,14 @@
 Trial 0 of a point is its warm-up. A run id is 26 characters that sort by time.
 """
 
+import fcntl
 import math
 import os
 import re
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -96,6 +98,18 @@ class RunDir:
         return not (self.path / "run.json").exists()
 
     @property
+    def live(self) -> bool:
+        """Somebody holds the run's lock: it is being measured, or recovered, at this moment."""
+        try:
+            with (self.path / "lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    @property
     def spool_dir(self) -> Path:
         """Where the engine spools (mode 0700); removed when the run is finished."""
         return self.path / "spool"
@@ -142,7 +156,9 @@ class RunDir:
         """The finished run. Raises `StoreError` for one that is partial, damaged or too new."""
         if self.partial:
             raise StoreError(
-                f"run {self.run_id} was not finished (no run.json); measure again, or remove {self.path}"
+                f"run {self.run_id} is being measured; look again when it is done"
+                if self.live
+                else f"run {self.run_id} was cut off; `benchsuite store recover` keeps what was recorded"
             )
         return _read_json(self.path / "run.json", Run)
 
@@ -168,10 +184,17 @@ class Store:
             run_dir.spool_dir.mkdir(mode=0o700)
             _write_json(run_dir.path / "plan.json", _Plan(manifest=manifest))
         except OSError as error:
-            raise StoreError(
-                f"can't write to the store {self.path} ({error.strerror}); choose another with --store"
-            ) from error
+            raise _unwritable(self.path, error) from error
         return run_dir
+
+    def prepare(self) -> None:
+        """Make the folder, and be sure that it can be written, before anything is measured."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def runs(self) -> list[RunDir]:
         """Every run, newest first, partial ones too."""
@@ -185,6 +208,10 @@ class Store:
         """The runs that were never finished, newest first."""
         return [run_dir for run_dir in self.runs() if run_dir.partial]
 
+    def cut_off_runs(self) -> list[RunDir]:
+        """The runs that were never finished and that nobody is measuring any more, newest first."""
+        return [run_dir for run_dir in self.partial_runs() if not run_dir.live]
+
     def select(self, selector: str) -> RunDir:
         """The run called `latest` (the newest finished one), or the one whose id starts with `selector`.
 
@@ -196,7 +223,7 @@ class Store:
         if selector == "latest":
             finished = next((run_dir for run_dir in runs if not run_dir.partial), None)
             if finished is None:
-                raise StoreError(f"none of the {len(runs)} runs in {self.path} was finished; measure again")
+                raise StoreError(_none_finished(self.path, runs))
             return finished
         wanted = selector.lower()
         # The screen shortens ids in the middle, and what it shows can be pasted.
@@ -217,9 +244,12 @@ class Store:
     def save_selftest(self, selftest: Selftest) -> Path:
         """Keep a selftest; later ones don't overwrite it."""
         folder = self.path / ".selftest"
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{new_run_id()}.json"
-        _write_json(path, selftest)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_json(path, selftest)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         return path
 
     def latest_selftest(self, machine_id: str) -> Selftest | None:
@@ -232,6 +262,18 @@ class Store:
             if selftest.machine_id == machine_id:
                 return selftest
         return None
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"can't write to the store {path} ({error.strerror}); choose another with --store")
+
+
+def _none_finished(path: Path, runs: Sequence[RunDir]) -> str:
+    """What to do when every run is partial."""
+    none = f"no run in {path} is finished"
+    if any(not run_dir.live for run_dir in runs):
+        return f"{none}; `benchsuite store recover` keeps what was recorded of those that were cut off"
+    return f"{none}: {runs[0].run_id} is being measured; look again when it is done"
 
 
 def _is_checkout(pyproject: Path) -> bool:

@@ -41,13 +41,12 @@ def package_versions() -> dict[str, str]:
 
 
 def _salt(store_path: Path) -> bytes:
-    """The store's secret, made at first use; a store that can't be written gives a fresh one."""
+    """The store's secret, made at first use; without a store that can be written, a fresh one."""
     path = store_path / ".salt"
     with contextlib.suppress(OSError):
         return path.read_bytes()
     secret = secrets.token_bytes(16)
     with contextlib.suppress(OSError):
-        store_path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(descriptor, secret)
         os.close(descriptor)

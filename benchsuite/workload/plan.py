@@ -61,7 +61,8 @@ def warm_up_count(workload: Workload, point: Point) -> int:
     """How many requests warm a point up, at least, before anything is measured.
 
     Closed loop: two for each slot. Open loop: the arrivals of two seconds (or of the workload's
-    warm-up seconds if longer), four or more. Never more than the workload's cap.
+    warm-up seconds if longer), four or more. Never more than the workload's cap, except that each
+    slot gets one.
     """
     if point.load == "closed":
         wanted = 2 * (point.concurrency or 1)
@@ -69,7 +70,11 @@ def warm_up_count(workload: Workload, point: Point) -> int:
         wanted = max(4, math.ceil((point.rate or 0.0) * max(2.0, workload.warm_up_seconds)))
     else:
         wanted = min(workload.requests or _OFFLINE_WARM_UP, 2 * (point.concurrency or _OFFLINE_WARM_UP // 2))
-    return min(wanted, workload.warm_up_max_requests)
+    return min(wanted, _warm_up_most(workload, point))
+
+
+def _warm_up_most(workload: Workload, point: Point) -> int:
+    return max(workload.warm_up_max_requests, point.concurrency or 0)
 
 
 def _texts(
@@ -122,7 +127,7 @@ def _offsets_ns(
     number, until_s = workload.requests, workload.seconds
     if phase == "warm_up":
         goes_on = point.load == "closed" and workload.warm_up_seconds > 0
-        number = workload.warm_up_max_requests if goes_on else warm_up_count(workload, point)
+        number = _warm_up_most(workload, point) if goes_on else warm_up_count(workload, point)
     if point.rate is None:
         return islice(repeat(None), number)
     if point.load == "offline":

@@ -164,7 +164,14 @@ def read(field: str, value: object, where: str) -> object:
     try:
         return _READERS[field](value)
     except ValueError as error:
-        raise UsageError(f"{where} {error}, not {value!r}") from None
+        raise UsageError(f"{where} {error}, not {_shown(value)}") from None
+
+
+def _shown(value: object) -> str:
+    """A value as it was written: options give tuples, files give what TOML has."""
+    if not isinstance(value, tuple):
+        return repr(value)
+    return ",".join(f"{each:g}" if isinstance(each, float) else repr(each) for each in value)
 
 
 def made(fields: Mapping[str, Any], where: str) -> Workload:
@@ -175,7 +182,10 @@ def made(fields: Mapping[str, Any], where: str) -> Workload:
     if (workload.requests is None) == (workload.seconds is None):
         raise UsageError(f"{where}say when a trial stops: either requests or seconds")
     if workload.seconds is not None and math.inf in workload.rate:
-        raise UsageError(f"{where}rate inf sends everything at once, so it stops by requests, not by seconds")
+        advice = "set [stop] requests" if where else "add --requests N"
+        raise UsageError(
+            f"{where}rate inf sends everything at once, so it stops by requests, not by seconds: {advice}"
+        )
     if workload.seconds is not None and any(rate * workload.seconds < 1 for rate in workload.rate):
         needed = 1 / min(workload.rate)
         raise UsageError(f"{where}{min(workload.rate):g} req/s needs {needed:g} seconds or more per trial")

@@ -155,7 +155,7 @@ def test_launch_commands() -> None:
     launch = Local().launch(Target(backend="local", url="", model="m.gguf"))
     assert launch is not None
     assert " ".join(launch.argv) == (
-        "{python} -m benchsuite.servers.llamacpp --model {model} --port {port}"
+        "{python} -P -m benchsuite.servers.llamacpp --model {model} --port {port}"
         " --slots {slots} --context {context} --threads {threads}"
     )
     assert (launch.needs, launch.default_model) == (("xllamacpp",), "shape:5m")

@@ -1,0 +1,85 @@
+"""What the rules look at, gathered before anything is judged."""
+
+import math
+
+import msgspec
+
+from benchsuite.types import Point, Selftest, SelftestLevel, Workload
+
+
+class Nearest(msgspec.Struct, frozen=True, kw_only=True):
+    """The selftest's level nearest to a point's load: streams, or requests/s if `level` has a rate."""
+
+    level: SelftestLevel
+    load: float
+    largest: float
+
+    @property
+    def unit(self) -> str:
+        """What loads are counted in."""
+        return "streams" if self.level.rate is None else "requests/s"
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """One point's measured trials, pooled. None: it couldn't be known.
+
+    `steady_p` is already adjusted for the number of points, `steady_change` the drift over a trial as
+    a share of its median; `delivered_share` is delivered over asked; `best_hit_ratio` the largest
+    share of a prompt that any request found cached; `connect_least_ms` the shortest connect time;
+    `models`: those the server lists, empty where that proves nothing.
+    """
+
+    point: Point
+    workload: Workload
+    exact_output: bool
+    slots: int | None
+    overhead: int
+    interrupted: bool
+    model: str
+    models: tuple[str, ...]
+    tested: Nearest | None
+    requests: int
+    ok: int
+    trials_without_answers: int
+    error_kinds: dict[str, int]
+    ttft_p50_ms: float | None
+    ttft_half_width_ms: float | None
+    send_lag_p99_ms: float | None
+    coalesced_share: float | None
+    reader_lag_p99_ms: float | None
+    connect_least_ms: float | None
+    worker_cpu: float | None
+    clock_steps: int
+    delivered_share: float | None
+    in_flight: int
+    short_trials: int
+    prompt_tokens: float | None
+    output_tokens: float | None
+    without_usage: int
+    cached_excess: float | None
+    hit_ratio: float | None
+    best_hit_ratio: float | None
+    steady_p: float | None = None
+    steady_change: float | None = None
+
+    @property
+    def errors(self) -> int:
+        """Requests that failed."""
+        return self.requests - self.ok
+
+
+def nearest_tested(selftest: Selftest, point: Point, in_flight: float | None) -> Nearest | None:
+    """The tested load that is nearest by ratio, of two equally near ones the larger; None: none compares.
+
+    Open loops are compared by rate. Closed loops are by their slots; offline, and open loops
+    where no rate was tested, by `in_flight`, the mean.
+    """
+    by_rate = point.load == "open" and any(level.rate for level in selftest.levels)
+    load = point.rate if by_rate else point.concurrency if point.load == "closed" else in_flight
+    loads = [
+        (tested, level) for level in selftest.levels if (tested := level.rate if by_rate else level.streams)
+    ]
+    if not load or not loads:
+        return None
+    _, nearest = min(loads, key=lambda each: (abs(math.log(each[0] / load)), -each[0]))
+    return Nearest(level=nearest, load=load, largest=max(tested for tested, _ in loads))

@@ -1,0 +1,123 @@
+"""Recovering what was cut off: one run's damage is its own, and what ran to its end is left alone."""
+
+import fcntl
+
+import msgspec
+import pytest
+
+from benchsuite.conclude import conclude, recover
+from benchsuite.errors import StoreError
+from benchsuite.store import Store
+from benchsuite.types import Identity, Machine, Manifest, Point, Record, Selftest, SelftestLevel, Workload
+
+MS = 1_000_000
+POINT = Point(index=0, prompt_tokens=9, output_tokens=1, concurrency=1)
+
+
+def record(sent_ms):
+    absent = ("sent_all_ns", "first_byte_ns", "cached_tokens", "reasoning_tokens", "finish_reason")
+    absent += ("connect_us", "tls_us", "server_timings")
+    at = {"due_ns": 0, "sent_ns": 0, "first_token_ns": 50, "first_output_ns": 50, "last_token_ns": 50}
+    return Record(
+        request_id="r",
+        index=sent_ms,
+        phase="measure",
+        outcome="ok",
+        error_kind="",
+        http_status=200,
+        **{name: (sent_ms + later + 1) * MS for name, later in (at | {"end_ns": 100}).items()},
+        **dict.fromkeys(absent),
+        gaps_us=[],
+        prompt_tokens=9,
+        output_tokens=1,
+        streamed_reasoning=False,
+        reads=1,
+        merged_events=0,
+        reader_lag_us=0,
+        user_stamps=False,
+        reconnects=0,
+    )
+
+
+def cut_off(store, number, **changes):
+    """A run with twenty answers and without run.json; higher numbers are newer."""
+    known = dict(
+        run_id=f"01{number:024}",
+        started="2026-11-23T12:00:00Z",
+        version="0.1.0",
+        command="run",
+        backend="sim",
+        url="http://127.0.0.1:1",
+        model="m",
+        attached=True,
+        identity=Identity(server="sim"),
+        workload=Workload(name="w", version=1, description="", prompt_tokens=(9,), output_tokens=(1,)),
+        workload_digest="d",
+        seed=0,
+        nonce="n",
+        lengths=None,
+        points=(POINT,),
+        workers=1,
+        machine=Machine(id="a", os="", cpu="", cores=2, memory_gib=8.0, python="3.11"),
+    )
+    run_dir = store.create(Manifest(**known | changes))
+    with run_dir.writer(0, 1) as writer:
+        for turn in range(20):
+            writer.write(record(100 * turn))
+    return run_dir
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results")
+
+
+def test_a_damaged_run_stops_no_other(store):
+    sound, damaged, older = (cut_off(store, number) for number in (3, 2, 1))
+    (damaged.path / "plan.json").write_text("{")
+    told = []
+    found = recover(store, told.append)
+    assert [run.manifest.run_id for run in found] == [sound.run_id, older.run_id]
+    assert sound.run().status == "recovered" and sound.run().summaries[0].outcomes == {"ok": 20}
+    (reason,) = [stage.text for stage in told if damaged.run_id in stage.text]
+    assert "can't be recovered" in reason and "damaged" in reason
+    with pytest.raises(StoreError, match=damaged.run_id):
+        recover(store, told.append)
+
+
+def test_a_run_that_ended_after_it_was_listed_is_left_alone(store, monkeypatch):
+    run_dir = cut_off(store, 1)
+    listed = store.partial_runs()
+    conclude(run_dir, run_dir.plan(), "finished")
+    monkeypatch.setattr(Store, "partial_runs", lambda store: listed)
+    told = []
+    assert recover(store, told.append) == told == []
+    assert run_dir.run().status == "finished"
+
+
+def test_a_run_that_is_being_measured_is_left_alone(store):
+    run_dir = cut_off(store, 1)
+    told = []
+    with (run_dir.path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert recover(store, told.append) == []
+    assert run_dir.partial and "still being measured" in told[0].text
+
+
+def test_what_the_manifest_knows_of_server_and_machine_is_judged(store):
+    level = SelftestLevel(
+        load="1 stream",
+        streams=1,
+        rate=None,
+        **dict.fromkeys(SelftestLevel.__struct_fields__[3:], 100.0) | {"requests": 1},
+    )
+    tested = Selftest(time="", version="", machine_id="a", kernel_stamps=True, levels=(level,))
+    other = Identity(server="sim", models=("other",))
+    run_dir = cut_off(store, 1, identity=other, selftest=tested)
+
+    def codes(manifest):
+        return {each.code for each in conclude(run_dir, manifest, "finished").summaries[0].warnings}
+
+    assert codes(run_dir.plan()) == {"wrong_model", "own_error"}
+    ours = msgspec.structs.replace(run_dir.plan(), attached=False, selftest=None)
+    assert codes(ours) == set()
