@@ -158,6 +158,7 @@ def test_a_trace_only_when_asked_for(monkeypatch, capsys):
         (["run", "--duration", "0"], "--duration must be more than 0"),
         (["run", "--rate", "inf", "--duration", "5"], "add --requests N"),
         (["run", "--url", "http://127.0.0.1:abc/"], "looks like http://host:8000"),
+        (["run", "--proxy", "http://proxy:abc"], "looks like http://host:8000"),
         (["run", "--url", "http://[::1/"], "looks like http://host:8000"),
         (["run", "--url", "http://h:1/v1?api-key=k"], "send it with --header-env"),
         (["run", "--url", "http://h:1/v1/chat/completions"], "give the base URL"),

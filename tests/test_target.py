@@ -107,6 +107,8 @@ def test_models_are_shown_without_folders(monkeypatch):
     shown = ("~/m/x.gguf", "y", "org/z", "w.gguf", "v")
     assert tuple(map(shown_model, names)) == shown
     assert shown_identity(Identity(server="s", models=names)).models == shown
+    monkeypatch.setenv("HOME", "/")
+    assert shown_model("/srv/models/y") == "y"
 
 
 def test_a_model_may_be_named_as_it_is_shown(monkeypatch):

@@ -7,7 +7,7 @@ what to write, and never repeats what might be secret.
 import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import click
 
@@ -104,13 +104,7 @@ def _parts(text: str, mark: str) -> tuple[str, str]:
 
 def server_url(text: str) -> str:
     """A server's base URL; it may hold a password, so no message repeats it."""
-    try:
-        parts = urlsplit(text)
-        readable = parts.port is None or bool(parts.hostname)
-    except ValueError:
-        readable = False
-    if not readable:
-        raise click.BadParameter("the URL's host or port can't be read; it looks like http://host:8000")
+    parts = _url_parts(text)
     if parts.query:
         raise click.BadParameter("a URL with a query isn't supported; send it with --header-env")
     if parts.path.rstrip("/").endswith("/completions"):
@@ -118,6 +112,23 @@ def server_url(text: str) -> str:
             "give the base URL, without /chat/completions or /completions; it looks like http://host:8000"
         )
     return text
+
+
+def proxy_url(text: str) -> str:
+    """A proxy's URL; it may hold a password, so no message repeats it."""
+    _url_parts(text)
+    return text
+
+
+def _url_parts(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        readable = parts.port is None or bool(parts.hostname)
+    except ValueError:
+        readable = False
+    if not readable:
+        raise click.BadParameter("the URL's host or port can't be read; it looks like http://host:8000")
+    return parts
 
 
 def store_option(command: _F) -> _F:

@@ -14,6 +14,7 @@ from benchsuite.cli.kinds import (
     numbers,
     one_or_more,
     pair,
+    proxy_url,
     seconds,
     server_url,
     store_option,
@@ -48,10 +49,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
         (
             click.option("--backend", help="What to measure. [default: local; with --url: openai]"),
             click.option(
-                "--url",
-                type=server_url,
-                metavar="TEXT",
-                help="Where it listens. [default: the backend's own]",
+                "--url", type=server_url, metavar="URL", help="Where it listens. [default: the backend's own]"
             ),
             click.option("--model", help="Which model. [default: the one that is loaded]"),
             click.option("--gpu", help="GPU the server runs on; stored as stated, selects nothing."),
@@ -116,7 +114,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option("--client-cert", metavar="FILE", help="Certificate to show the server."),
             click.option("--client-key", metavar="FILE", help="Its key."),
             click.option("--insecure", is_flag=True, help="Don't check certificates (is recorded)."),
-            click.option("--proxy", metavar="URL", help="Go through an HTTP proxy."),
+            click.option("--proxy", type=proxy_url, metavar="URL", help="Go through an HTTP proxy."),
             click.option("--timeout", type=seconds, metavar="TIME", help="For a whole answer. [600s]"),
             click.option("--connect-timeout", type=seconds, metavar="TIME", help="To connect. [10s]"),
             click.option("--first-byte-timeout", type=seconds, metavar="TIME", help="To first byte. [300s]"),

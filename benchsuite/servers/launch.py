@@ -142,7 +142,7 @@ def shown_path(text: str) -> str:
         return text
     path = Path(text)
     for home in (Path.home(), Path.home().resolve()):
-        if path.is_relative_to(home):
+        if home != Path(home.anchor) and path.is_relative_to(home):
             return str("~" / path.relative_to(home))
     return path.name
 
