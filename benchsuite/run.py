@@ -42,6 +42,7 @@ LIVE_DECODE_CORES = 4
 
 def run(options: Options, store: Store, *, tell: Tell, interrupt: Interrupt) -> Run:
     """Measure one target with one workload and store the result."""
+    store.prepare()
     with resolved(options, tell) as who:
         manifest = _manifest(options, who, store, tell)
         for point in manifest.points:

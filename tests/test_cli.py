@@ -1,7 +1,5 @@
 import errno
 import os
-import socket
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from benchsuite.cli import main
-from benchsuite.cli.doctor import _stamps
 from benchsuite.cli.root import COMMANDS, root
 from benchsuite.conclude import owned
 from benchsuite.errors import InvalidMeasurement, StoreError, TargetError, UsageError
 from benchsuite.store.runs import Store
-from benchsuite.telemetry.machine import fingerprint
 from benchsuite.types import Record, Run
 
 CHAT = Path(__file__).parent / "report" / "chat.json"
@@ -353,35 +349,6 @@ def test_doctor_names_partial_runs_and_a_store_it_can_not_write(partial, tmp_pat
     (tmp_path / "file").write_text("")
     assert main(["doctor", "--store", str(tmp_path / "file")]) == 2
     assert "problem  store" in capsys.readouterr().out
-
-
-def test_doctor_judges_stamps_though_the_first_bytes_have_none(monkeypatch, capsys):
-    monkeypatch.setattr("benchsuite.engine.clock.enable_kernel_stamps", lambda sock: True)
-    late = iter([[], [], [(1, 37, struct.pack("@qq", 1, 5))]])
-
-    class Client(socket.socket):
-        def recvmsg(self, *sizes):
-            data, _, flags, address = super().recvmsg(*sizes)
-            return data, next(late, []), flags, address
-
-    monkeypatch.setattr("socket.socket", Client)
-    assert _stamps().found == "the kernel's" and next(late, None) is None
-    assert _stamps().level == "note"
-
-
-def test_nothing_is_measured_for_a_store_that_can_not_be_written(monkeypatch, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr("benchsuite.selftest.measure_level", None)
-    for command in ("selftest", "run"):
-        assert main([command, "--store", str(tmp_path / "file" / "store")]) == 2
-        assert "choose another with --store" in capsys.readouterr().err
-
-
-def test_a_machine_is_told_apart_by_a_secret_that_only_a_store_keeps(store):
-    assert fingerprint(store.path).id != fingerprint(store.path).id
-    assert not store.path.exists()
-    store.prepare()
-    assert fingerprint(store.path).id == fingerprint(store.path).id
 
 
 def test_selftest_shows_its_levels(monkeypatch, capsys, chat):

@@ -40,7 +40,7 @@ RATES: Final = MappingProxyType(
 WINDOWS: Final = MappingProxyType(
     {
         "closed": "from the send that filled all slots to the last send",
-        "open": "the schedule's own span, first to last due",
+        "open": "one E2E (p95) after the first due to the last due, or the whole trial if it is short",
         "offline": "first send to last end",
     }
 )
