@@ -3,6 +3,8 @@
 A *run* is one invocation; it holds *points* (one per load, length, model…); each point is
 measured in several *trials*, the statistical unit; a trial is made of *requests*; each request
 leaves one *record*. Values that go to disk refuse unknown fields.
+
+They stand in one file, longer than others, because they are the project's vocabulary.
 """
 
 import math
