@@ -9,8 +9,9 @@ from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import Status, segments
 from benchsuite.types import Phase, Point, Progress
 
-_SAMPLE = 20
-"""Tapes decoded for one report: enough to say how it goes, too few to disturb."""
+_SAMPLE = 8
+_EVERY_S = 0.5
+"""Tapes decoded at a time, and how often: enough to say how it goes, too few to disturb."""
 
 _NEWEST_BYTES = 512 * 1024
 
@@ -37,13 +38,16 @@ class Sampler:
         self._point, self._points, self._phase = point, points, phase
         self._trial, self._trials, self._total, self._total_s = trial, trials, total, total_s
         self._reader: SpoolReader | None = None
+        self._read_s = 0.0
         self._ttft_ms: deque[float] = deque(maxlen=200)
         self._lag_ms: deque[float] = deque(maxlen=200)
         self._tokens: deque[int] = deque(maxlen=200)
 
     def progress(self, status: Status) -> Progress:
         """The state to show now."""
-        self._read()
+        if status.elapsed_s >= self._read_s + _EVERY_S:
+            self._read_s = status.elapsed_s
+            self._read()
         elapsed_s = max(status.elapsed_s, 1e-9)
         rate = status.done / elapsed_s
         return Progress(

@@ -166,12 +166,15 @@ def cpu_per_event(
 
 
 def cpu() -> list[Row]:
-    burst = cpu_per_event(BURST, 20_000, 16, run_cost)
-    burst_aio = cpu_per_event(BURST, 5_000, 16, aiohttp_cost)
+    ours, theirs = [], []
+    for _ in range(3):
+        ours.append(cpu_per_event(BURST, 20_000, 16, run_cost))
+        theirs.append(cpu_per_event(BURST, 5_000, 16, aiohttp_cost))
+    burst, burst_aio = statistics.median(ours), statistics.median(theirs)
     paced = cpu_per_event(SimConfig(ttft_ms=50.0, itl_ms=10.0), 1_280, 100, run_cost)
     paced_aio = cpu_per_event(SimConfig(ttft_ms=50.0, itl_ms=10.0), 640, 100, aiohttp_cost)
     return [
-        ("CPU per event, bursts of 16 tokens, 64 streams", f"{burst:.1f} µs", "≤ 8, goal 6"),
+        ("CPU per event, bursts of 16 tokens, 64 streams, median of 3", f"{burst:.1f} µs", "≤ 8, goal 6"),
         ("the same, minimal aiohttp client", f"{burst_aio:.1f} µs ({burst_aio / burst:.1f}×)", "≥ 3×"),
         ("CPU per event, paced, 64 streams × 100 tokens/s", f"{paced:.1f} µs", "≤ 15"),
         ("the same, minimal aiohttp client", f"{paced_aio:.1f} µs ({paced_aio / paced:.1f}×)", "–"),
