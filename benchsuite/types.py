@@ -388,7 +388,6 @@ class Manifest(Noun, frozen=True, kw_only=True):
     packages: dict[str, str] = {}
     selftest: Selftest | None = None
     trials: tuple[TrialInfo, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- what came out
@@ -449,7 +448,6 @@ class Run(Noun, frozen=True, kw_only=True):
     status: Literal["finished", "interrupted", "recovered"]
     manifest: Manifest
     summaries: tuple[Summary, ...]
-    warnings: tuple[Warning, ...] = ()
     verdict: Verdict
 
 

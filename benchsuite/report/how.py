@@ -70,7 +70,6 @@ def _who(run: Run) -> Iterator[str]:
     yield f"Started {manifest.started}." + (f" Labels: {_pairs(manifest.labels)}." if manifest.labels else "")
     if manifest.connection:
         yield f"Connection: {_pairs(manifest.connection)}."
-    yield from manifest.notes
 
 
 def _pairs(values: dict[str, str]) -> str:

@@ -147,8 +147,6 @@ def _value(row: Summary, rate: str) -> float:
 def warning_lines(run: Run) -> Iterable[tuple[str, str]]:
     """(level, line) of each warning, worst first; the same one at several points is said once."""
     found: dict[tuple[str, str, str], list[str]] = {}
-    for warning in run.warnings:
-        found.setdefault(_said(warning), [])
     for row in run.summaries:
         for warning in row.warnings:
             found.setdefault(_said(warning), []).append(point_name(run, row))
