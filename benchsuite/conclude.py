@@ -46,10 +46,11 @@ def keep_trial(run_dir: RunDir, point: int, trial: int, done: TrialRun) -> None:
     """Write down what the records don't say of a trial: its start, its digest, its workers' health."""
     if not trial:
         return
-    info = _trial_info(run_dir, point, trial)
+    columns = _columns(run_dir, point, trial)
+    info = _info_from(columns, point, trial)
     if info is None:
         return
-    indexes = _column(run_dir, point, trial, "index").tolist()
+    indexes = columns["index"].tolist()
     info = msgspec.structs.replace(
         info, start_ns=done.start_ns, plan_digest=done.plan_digest(indexes), workers=done.workers
     )
@@ -65,7 +66,12 @@ def _trial_info(run_dir: RunDir, point: int, trial: int) -> TrialInfo | None:
     path = _info_path(run_dir, point, trial)
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=TrialInfo)
-    due, sent, end = (_column(run_dir, point, trial, name) for name in ("due_ns", "sent_ns", "end_ns"))
+    return _info_from(_columns(run_dir, point, trial), point, trial)
+
+
+def _info_from(columns: dict[str, NDArray[np.int64]], point: int, trial: int) -> TrialInfo | None:
+    """What a trial's records tell of it; None: there are none."""
+    due, sent, end = columns["due_ns"], columns["sent_ns"], columns["end_ns"]
     if not len(due):
         return None
     return TrialInfo(
@@ -79,13 +85,13 @@ def _trial_info(run_dir: RunDir, point: int, trial: int) -> TrialInfo | None:
     )
 
 
-def _column(run_dir: RunDir, point: int, trial: int, name: str) -> NDArray[np.int64]:
-    """One column of one trial's records, nulls left out."""
+def _columns(run_dir: RunDir, point: int, trial: int) -> dict[str, NDArray[np.int64]]:
+    """Some columns of one trial's records, each without its nulls."""
     from benchsuite.store.records import read_records
 
     paths = [path for path, place in run_dir.trial_files().items() if place == (point, trial)]
-    values: NDArray[np.int64] = read_records(paths, [name])[name].drop_null().to_numpy()
-    return values
+    table = read_records(paths, ["index", "due_ns", "sent_ns", "end_ns"])
+    return {name: table[name].drop_null().to_numpy() for name in table.column_names}
 
 
 # ---------------------------------------------------------------- judging and saving

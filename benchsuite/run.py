@@ -1,5 +1,6 @@
 """The story of one run: resolve → launch → ready → fit → warm up → measure → decode → judge → save."""
 
+import gc
 import math
 import os
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ LIVE_DECODE_CORES = 4
 def run(options: Options, store: Store, *, tell: Tell, interrupt: Interrupt) -> Run:
     """Measure one target with one workload and store the result."""
     store.prepare()
+    # What start-up made is never garbage, and looking through it again and again costs time.
+    gc.freeze()
     with resolved(options, tell) as who:
         manifest = _manifest(options, who, store, tell)
         for point in manifest.points:

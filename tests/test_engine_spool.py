@@ -18,7 +18,7 @@ def exchange(index: int, parts: int = 3) -> Exchange:
     made.status, made.complete, made.reconnects = 200, index % 2 == 0, 1
     made.user_clock = index % 2 == 1
     made.error = "reset" if index % 2 else ""
-    made.headers = [("content-type", "text/event-stream"), ("x-name", "Grüße")]
+    made.headers = [b"Content-Type", b"text/event-stream", b"X-Name", "Grüße".encode("latin-1")]
     made.reads.extend((4_000, 4_100, 3_900, 0))
     for number in range(parts):
         made.parts.append(b"part\x00 %d" % number)

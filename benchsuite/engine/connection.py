@@ -251,8 +251,8 @@ class Connection:
         exchange = self.exchange
         if exchange is None or not exchange.status:
             return False
-        names = {name for name, _ in exchange.headers}
-        return not names & {"content-length", "transfer-encoding"}
+        names = {name.lower() for name in exchange.headers[::2]}
+        return not names & {b"content-length", b"transfer-encoding"}
 
     def overdue(self, now_ns: int) -> str:
         """Which limit the opening or the exchange under way has passed, as an `error`; empty: none."""
@@ -289,9 +289,9 @@ class Connection:
     # ---- called by httptools
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep one response header, its name in lower case."""
+        """Keep one response header as it came; names and values are read after the last byte."""
         if self.exchange is not None:
-            self.exchange.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+            self.exchange.headers += (name, value)
 
     def on_headers_complete(self) -> None:
         """Note the status; interim answers (1xx) leave nothing behind."""

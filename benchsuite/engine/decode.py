@@ -1,6 +1,5 @@
 """From tapes to records, after the last byte and outside the measuring process."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import sub
 
@@ -123,15 +122,16 @@ def _merged(tape: Tape, reply: Reply) -> tuple[int, int]:
     it may be ours if its bytes can have been waiting for longer than a millisecond.
     """
     arrivals = reply.arrival_ns
-    distinct = set(arrivals)
-    if len(distinct) == len(arrivals):
-        return len(arrivals), 0
-    held = Counter(arrivals)
+    distinct = len(set(arrivals))
+    if distinct == len(arrivals):
+        return distinct, 0
+    held: dict[int, int] = {}
+    for arrival in arrivals:
+        held[arrival] = held.get(arrival, 0) + 1
     merged = 0
     for i, arrival in enumerate(tape.read_ns):
-        events = held.pop(arrival, 0)
-        if events > 1:
+        if (events := held.pop(arrival, 0)) > 1:
             floor = max(tape.read_floor_ns[i], tape.read_user_ns[i - 1] if i else 0)
             if arrival - floor > _HIDDEN_NS:
                 merged += events - 1
-    return len(distinct), merged
+    return distinct, merged

@@ -9,7 +9,7 @@ IN, OUT = select.POLLIN, select.POLLOUT
 
 MANY = 16
 """From so many streams on, a poll begins with a nap, unless the last one found as many events."""
-NAP_S = 400e-6
+NAP_S = 600e-6
 SLEPT_NS = 50_000
 """A poll that took longer had nothing waiting for it."""
 

@@ -278,14 +278,14 @@ def _watch(workers: Sequence[_WorkerProcess], interrupt: Interrupt, on_tick: Cal
                 if not key.data.hear():
                     selector.unregister(key.fileobj)
                     _check(key.data)
-            if not start_ns and all(worker.ready for worker in workers):
-                start_ns = time.monotonic_ns() + _GO_DELAY_NS
-                for worker in workers:
-                    worker.order(b"G", start_ns)
             if interrupt.level > told:
                 told = interrupt.level
                 for worker in workers:
                     worker.order(b"S" if told > 1 or not start_ns else b"D")
+            if not (start_ns or told) and all(worker.ready for worker in workers):
+                start_ns = time.monotonic_ns() + _GO_DELAY_NS
+                for worker in workers:
+                    worker.order(b"G", start_ns)
             if start_ns:
                 on_tick(_status(workers, start_ns))
     return start_ns

@@ -6,7 +6,7 @@ cut at any byte gives the leading events of the whole. Lines end with LF, CRLF o
 `id`, `retry` and `event` fields are skipped (every dialect repeats an event's name in its data).
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, count
 from operator import add
@@ -92,13 +92,20 @@ def split_lines(body: bytes) -> Split:
 
 def arrivals(tape: Tape, ends: Sequence[int]) -> list[int]:
     """Arrival (ns) of the read that brought byte `end` of the body, for each of the ascending `ends`."""
-    read_ends = tape.read_ends
-    first = bisect_right(read_ends, 0)
-    last = first + len(ends)
-    if list(read_ends[first:last]) == ends:
-        return list(tape.read_ns[first:last])
-    stamps = [*tape.read_ns[: len(read_ends)], tape.end_ns]
-    return [stamps[bisect_left(read_ends, end)] for end in ends]
+    found: list[int] = []
+    done, total = 0, len(ends)
+    for read_end, arrival_ns in zip(tape.read_ends, tape.read_ns, strict=False):
+        if done == total:
+            break
+        # Most reads bring one event.
+        if ends[done] == read_end:
+            found.append(arrival_ns)
+            done += 1
+        elif ends[done] < read_end:
+            upto = bisect_right(ends, read_end, done)
+            found += [arrival_ns] * (upto - done)
+            done = upto
+    return found + [tape.end_ns] * (total - done)
 
 
 def _until_done(data: list[bytes], ends: list[int]) -> tuple[list[bytes], list[int], bool]:
