@@ -128,6 +128,10 @@ def conclude(
             models=manifest.identity.models if manifest.attached else (),
             selftest=manifest.selftest,
             interrupted=status != "finished",
+            price=manifest.price,
+            gpu=manifest.gpu,
+            gpus=manifest.gpus,
+            server_gpu=manifest.identity.details.get("gpu", ""),
         ),
     )
     verdict = worst(summary.verdict for summary in summaries) if summaries else "invalid"

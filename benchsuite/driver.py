@@ -6,8 +6,10 @@ same way by construction. `backends/README.md` shows how to write one; `benchsui
 the conformance tests that every driver has to pass.
 """
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Identity, Noun, Reply, Request, Tape, Target
@@ -30,22 +32,63 @@ class Capabilities(Noun, frozen=True, kw_only=True):
     """There is a plain completions endpoint beside the chat one."""
 
 
+class Setting(Noun, frozen=True, kw_only=True):
+    """One setting of an engine that we start (`--engine NAME=VALUE`): what it means, and its arguments.
+
+    `arguments`: value → the arguments it becomes; `*` stands for any other value, which takes the
+    place of `{value}` in them.
+    """
+
+    help: str
+    arguments: dict[str, tuple[str, ...]]
+
+
+def engine_arguments(settings: Mapping[str, Setting], asked: Mapping[str, str]) -> tuple[str, ...]:
+    """The arguments that the asked settings become; a UsageError for an unknown name or value."""
+    found: list[str] = []
+    for name, value in asked.items():
+        setting = settings.get(name)
+        if setting is None:
+            near = get_close_matches(name, settings, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(settings) or 'none'}"
+            raise UsageError(f"this engine has no setting {name!r}; {hint}")
+        arguments = setting.arguments.get(value, setting.arguments.get("*"))
+        if arguments is None:
+            raise UsageError(f"--engine {name} is {' or '.join(setting.arguments)}, not {value!r}")
+        found += [part.replace("{value}", value) for part in arguments]
+    return tuple(found)
+
+
+ModelForm = Literal["gguf", "bf16", "f32"]
+
+
 class Launch(Noun, frozen=True, kw_only=True):
     """How to start a backend, as data; `servers/` resolves and runs it.
 
-    `argv` may use {python}, {port}, {model}, {slots}, {context} and {threads}; `needs` names Python
+    `argv` may use {python}, {port}, {model}, {name}, {slots}, {context} and {threads}; `needs` names Python
     modules or executables that must be there, `missing` says in one line what to do when they
-    aren't. `ready` is asked until it answers 200. `max_context`: most tokens of a prompt and its answer
-    that the model can hold; None: the engine knows.
+    aren't. `module` is a Python module that {python} has to have: it is looked for in this environment,
+    in benchsuite's engine environments, and behind the command `program` on the PATH. `ready` is asked
+    until it answers 200, for at most `ready_s` seconds. `max_context`: most tokens of a prompt and its
+    answer that the model can hold; None: the engine knows. `model_form` is how a model made on the spot
+    is handed over: a GGUF file, or a Hugging Face directory in that type; `dummy_arguments` are added
+    where the engine is to make the weights itself. `otherwise`: another way, where this one's needs
+    aren't there.
     """
 
     argv: tuple[str, ...]
     env: dict[str, str] = {}
     needs: tuple[str, ...] = ()
+    module: str = ""
+    program: str = ""
     missing: str = ""
     ready: Call
+    ready_s: float = 120.0
     default_model: str = ""
     max_context: int | None = None
+    model_form: ModelForm = "gguf"
+    dummy_arguments: tuple[str, ...] = ()
+    otherwise: "Launch | None" = None
 
 
 class Driver(Protocol):
@@ -61,6 +104,8 @@ class Driver(Protocol):
     options: ClassVar[tuple[str, ...]]
     """Names of the options (`--option K=V`) that it understands."""
     capabilities: ClassVar[Capabilities]
+    settings: ClassVar[Mapping[str, Setting]]
+    """What `--engine` understands where benchsuite starts it; empty: nothing."""
 
     def launch(self, target: Target) -> Launch | None:
         """How to start it; None: attach only."""
@@ -76,6 +121,14 @@ class Driver(Protocol):
 
     def decode(self, tape: Tape) -> Reply:
         """Read one answer; tolerates truncation at any byte, and errors of any status."""
+
+
+@runtime_checkable
+class ReportsLoading(Protocol):
+    """A driver that finds in its engine's log how long loading the model took."""
+
+    def load_seconds(self, log: str) -> float | None:
+        """Seconds, as the engine says them; None: the log doesn't tell."""
 
 
 def backends() -> dict[str, EntryPoint]:

@@ -2,9 +2,11 @@
 
 BenchsuiteError                 something to tell the user in a line or two
 ├── UsageError          exit 2  the request makes no sense: unknown name, bad value, bad file
+│   └── ChoiceNeeded    exit 2  something has to be chosen, and from what
 ├── TargetError         exit 2  the server can't be reached, started, or is something else
 ├── StoreError          exit 2  a stored run is missing, ambiguous, damaged or too new
-└── InvalidMeasurement  exit 3  the numbers can't be trusted, and why
+├── InvalidMeasurement  exit 3  the numbers can't be trusted, and why
+└── NotComparable       exit 4  there is nothing that the run can be compared with, and why
 
 A failed *request* is never an exception: it is a `Record` with an outcome.
 Every message says what to do next and holds no key, prompt or answer.
@@ -21,6 +23,17 @@ class UsageError(BenchsuiteError):
     """What was asked makes no sense; the message names the nearest thing that does."""
 
 
+class ChoiceNeeded(UsageError):
+    """One of `choices` has to be named with `option`; a terminal can ask, anything else is told."""
+
+    SHOWN = 8
+
+    def __init__(self, question: str, option: str, choices: tuple[str, ...]) -> None:
+        more = f" and {len(choices) - self.SHOWN} more" if len(choices) > self.SHOWN else ""
+        super().__init__(f"{question}; choose with {option}: {', '.join(choices[: self.SHOWN])}{more}")
+        self.question, self.option, self.choices = question, option, choices
+
+
 class TargetError(BenchsuiteError):
     """The server under test can't be reached, started or identified."""
 
@@ -33,3 +46,9 @@ class InvalidMeasurement(BenchsuiteError):
     """The measurement took place but its numbers can't be trusted."""
 
     exit_code = 3
+
+
+class NotComparable(BenchsuiteError):
+    """Runs that can't be compared with each other, or a run without a baseline."""
+
+    exit_code = 4

@@ -19,6 +19,8 @@ from benchsuite.engine.trial import (
     superseded,
     worker_count,
 )
+from benchsuite.lengths import fitted
+from benchsuite.money.gpus import price_of
 from benchsuite.store.runs import RunDir, Store, new_run_id
 from benchsuite.target import (
     Options,
@@ -26,12 +28,12 @@ from benchsuite.target import (
     Tell,
     check_context,
     connection_facts,
-    fitted,
     masked_url,
     resolved,
     shown_identity,
     shown_model,
 )
+from benchsuite.telemetry.gpu import gpus_here, serves_here
 from benchsuite.telemetry.machine import fingerprint, package_versions
 from benchsuite.types import Manifest, Phase, Point, Request, Run, Stage
 from benchsuite.workload.load import points, workload_digest
@@ -77,6 +79,8 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         identity=shown_identity(who.identity),
         launch_command=who.launch_command,
         launch_seconds=who.launch_seconds,
+        load_seconds=who.load_seconds,
+        engine={} if who.attached else options.engine,
         workload=workload,
         workload_digest=workload_digest(workload),
         endpoint=who.target.options.get("endpoint", "chat"),
@@ -87,11 +91,22 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         workers=max(worker_count(options.workers, _streams(point)) for point in points(workload)),
         connection=connection_facts(options.connection),
         gpu=options.gpu,
+        price=price_of(options.gpu, options.gpu_price),
+        gpus=_serving_gpus(who),
+        group=options.group,
         labels=options.labels,
         machine=machine,
         packages=package_versions(),
         selftest=store.latest_selftest(machine.id),
     )
+
+
+def _serving_gpus(who: Resolved) -> tuple[str, ...] | None:
+    """NVIDIA GPUs of the machine that serves; None: it isn't this one, or they can't be known."""
+    if who.attached and not serves_here(who.target.url):
+        return None
+    here = gpus_here()
+    return None if here is None else tuple(gpu.name for gpu in here)
 
 
 def _streams(point: Point) -> int:

@@ -1,34 +1,34 @@
-"""Who is measured: finding or starting the target, learning who it is, and fitting lengths to it."""
+"""Who is measured: finding or starting the target, and learning who it is."""
 
 import contextlib
 import ipaddress
 import math
 import os
 from collections.abc import Callable, Generator
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from benchsuite.driver import Driver, load
+from benchsuite.driver import Driver, ReportsLoading, load
 from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.engine.exchange import ask
-from benchsuite.errors import TargetError, UsageError
-from benchsuite.servers.launch import Server, launched, resolve_model, shown_path
+from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
+from benchsuite.servers.hub import cached_models
+from benchsuite.servers.launch import Server, launched, prepared, resolve_model, shown_path
 from benchsuite.types import (
     Connection,
     Identity,
-    Lengths,
-    Message,
     Noun,
     Point,
     Progress,
-    Request,
     Stage,
+    Tape,
     Target,
     Timeouts,
     Workload,
 )
-from benchsuite.workload.fit import fit, words
+from benchsuite.wire.openai import listed
 
 _CONTEXT_STEP = 1024
 _LAUNCHED_OPEN_SLOTS = 8
@@ -36,8 +36,7 @@ _LAUNCHED_OPEN_SLOTS = 8
 _TEMPLATE_ROOM = 64
 """Tokens kept free for the chat template when choosing the context of an engine that we start."""
 _IDENTIFY_S = 10.0
-_PROBE_S = 60.0
-_PROBES_AT_ONCE = 8
+_CONNECT_S = 1.0
 
 
 class Options(Noun, frozen=True, kw_only=True):
@@ -45,7 +44,10 @@ class Options(Noun, frozen=True, kw_only=True):
 
     `url` empty: the driver's own address, or an engine that we start. `model` empty: the one the
     server has loaded. `key_variable` names the environment variable that holds the key; empty: the
-    driver's. `headers` may hold secrets. `options` are the driver's (e.g. `endpoint=completions`).
+    driver's. `headers` may hold secrets. `options` are the driver's (e.g. `endpoint=completions`), `engine`
+    and `engine_args` those of an engine that we start, with `engine_python` where it isn't found by
+    itself. `start`: `auto` attaches where something answers, `launch` never attaches, `attach` never
+    starts. `group`: the id of the first run of the same command.
     """
 
     backend: str
@@ -60,7 +62,13 @@ class Options(Noun, frozen=True, kw_only=True):
     nonce: str = ""
     workers: int | None = None
     threads: int | None = None
+    engine: dict[str, str] = {}
+    engine_args: tuple[str, ...] = ()
+    engine_python: str = ""
+    start: Literal["auto", "launch", "attach"] = "auto"
+    group: str = ""
     gpu: str = ""
+    gpu_price: float | None = None
     labels: dict[str, str] = {}
     keep_text: bool = False
     kernel_stamps: bool = True
@@ -82,6 +90,7 @@ class Resolved(Noun, frozen=True, kw_only=True):
     attached: bool
     launch_command: str = ""
     launch_seconds: float | None = None
+    load_seconds: float | None = None
 
 
 @contextlib.contextmanager
@@ -99,15 +108,17 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         key=_key(options, driver),
         headers=options.headers,
         options=options.options,
+        engine=options.engine,
+        engine_args=options.engine_args,
     )
     with contextlib.ExitStack() as stack:
         server = None
-        if not options.url and not _answers(target, options.connection):
+        if _to_be_started(options, driver, target):
             server, model = stack.enter_context(_started(options, driver, target, tell))
             target = msgspec.structs.replace(target, url=server.url, model=model)
         endpoint = resolve(target, options.connection)
         tell(Stage(name="ready", text=f"waiting for {driver.title} at {target.url} to say who it is"))
-        identity = identify(driver, target, _patient_for(endpoint, _IDENTIFY_S))
+        identity = identify(driver, target, patient(endpoint, _IDENTIFY_S))
         target = msgspec.structs.replace(target, model=_model(target, identity, driver))
         yield Resolved(
             driver=driver,
@@ -117,15 +128,38 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
             attached=server is None,
             launch_command=server.command_masked if server else "",
             launch_seconds=server.seconds_to_ready if server else None,
+            load_seconds=_load_seconds(driver, server) if server else None,
         )
+
+
+def _load_seconds(driver: Driver, server: Server) -> float | None:
+    """How long the engine says that loading the model took; None: it doesn't say."""
+    return driver.load_seconds(server.log_text()) if isinstance(driver, ReportsLoading) else None
+
+
+def _to_be_started(options: Options, driver: Driver, target: Target) -> bool:
+    """Is there nobody to attach to? UsageError where starting is asked for and can't be."""
+    asked = "--engine" if options.engine else "--engine-args" if options.engine_args else ""
+    if options.start == "launch" and options.url:
+        raise UsageError("--launch starts a server on a free port; leave --url out")
+    attach = options.start == "attach" or bool(options.url)
+    if options.start == "launch" or (not attach and not _answers(target, options.connection)):
+        return True
+    if asked:
+        where = options.url or target.url
+        raise UsageError(f"{asked} is for a server that benchsuite starts, not for {where}; add --launch")
+    if not target.url:
+        raise UsageError(f"--attach needs the server's address: add --url http://… for {driver.title}")
+    return False
 
 
 def _answers(target: Target, connection: Connection) -> bool:
     """Does anything listen where the backend usually does?"""
     if not target.url:
         return False
+    brief = Timeouts(connect_s=min(_CONNECT_S, connection.timeouts.connect_s))
     try:
-        resolve(target, connection)
+        resolve(target, msgspec.structs.replace(connection, timeouts=brief))
     except TargetError:
         return False
     return True
@@ -137,22 +171,35 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
     launch = driver.launch(target)
     if launch is None:
         raise UsageError(f"--backend {driver.name} needs the server's address: add --url http://…")
+    launch, python = prepared(launch, driver.name, options.engine_python)
     named = options.model or launch.default_model
+    if not named and any("{model}" in word for word in launch.argv):
+        named = _local_model(driver)
     context = _context(options.workload, launch.max_context, named)
-    model = shown = named
-    if named:
-        tell(Stage(name="model", text="preparing the model"))
-        model, shown = resolve_model(named, lambda text: tell(Stage(name="model", text=text)))
-    tell(Stage(name="launch", text=f"starting {driver.title}" + (f" with {shown}" if shown else "")))
+    tell(Stage(name="model", text="preparing the model"))
+    model = resolve_model(named, launch.model_form, lambda text: tell(Stage(name="model", text=text)))
+    tell(Stage(name="launch", text=f"starting {driver.title} with {model.name}"))
     with launched(
         launch,
         model=model,
         slots=_slots(options.workload),
         context=context,
         threads=options.threads,
-        on_wait=lambda text: tell(Stage(name="ready", text=text)),
+        python=python,
+        on_wait=lambda text: tell(Stage(name="ready", text=f"{driver.title}: {text}")),
     ) as server:
-        yield server, shown
+        yield server, model.name
+
+
+def _local_model(driver: Driver) -> str:
+    """No model was named: which one is the user's to say; never downloads one."""
+    found = tuple(model.id for model in cached_models(os.environ))
+    if found:
+        raise ChoiceNeeded(f"which model should {driver.title} serve?", "--model", found)
+    raise UsageError(
+        f"{driver.title} needs a model: --model NAME or a folder; the local Hugging Face cache is empty. "
+        "--model shape:50m makes one up"
+    )
 
 
 def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
@@ -175,17 +222,33 @@ def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
             f"{target.url} takes connections but doesn't answer; is it still loading, or stuck? "
             f"Try again when `curl {target.url}{driver.identify(target)[0].path}` answers"
         )
-    heard = f"HTTP {status}" if status else error or "no answer"
+    heard = _named(tapes) or (f"HTTP {status}" if status else error or "no answer")
     if not endpoint.tls and (error in {"closed", "reset", "protocol"} or status == _BAD_REQUEST):
         advice = "does it want https://?"
     elif driver.name == "openai":
         advice = "check --url: is it the base URL, like http://host:8000 or https://host/v1?"
     else:
-        advice = "check --url, or measure it as --backend openai"
-    raise TargetError(f"what answers at {target.url} isn't known as {driver.title} ({heard}); {advice}")
+        starts = (
+            f"--launch starts {driver.title} on a free port" if driver.capabilities.launch else "check --url"
+        )
+        advice = f"{starts}; --backend openai --url {target.url} measures what is there"
+    raise TargetError(f"what answers at {target.url} isn't {driver.title} ({heard}); {advice}")
 
 
-def _patient_for(endpoint: Endpoint, seconds: float) -> Endpoint:
+def _named(tapes: tuple[Tape, ...]) -> str:
+    """What a server's own answers say of it: the owner of its models, else its `server` header."""
+    for tape in tapes:
+        for model in listed(tape) or ():
+            if owner := str(model.get("owned_by") or ""):
+                return f"it says {owner}"
+    for tape in tapes:
+        for name, value in tape.headers:
+            if name.lower() == "server" and value:
+                return f"its server header says {value[:40]}"
+    return ""
+
+
+def patient(endpoint: Endpoint, seconds: float) -> Endpoint:
     """The endpoint with less patience, for what isn't timed; never more than the user has."""
     limits = endpoint.connection.timeouts
     limits = msgspec.structs.replace(
@@ -213,8 +276,8 @@ def _model(target: Target, identity: Identity, driver: Driver) -> str:
         return next((name for name in identity.models if shown_model(name) == target.model), target.model)
     if len(identity.models) == 1:
         return identity.models[0]
-    several = ", ".join(map(shown_model, identity.models[:8]))
-    raise UsageError(f"{driver.title} at {target.url} has several models; choose with --model: {several}")
+    several = tuple(map(shown_model, identity.models))
+    raise ChoiceNeeded(f"{driver.title} at {target.url} has several models", "--model", several)
 
 
 def _slots(workload: Workload) -> int:
@@ -244,44 +307,7 @@ def check_context(point: Point, identity: Identity) -> None:
         )
 
 
-# ---------------------------------------------------------------- fit
-
-
-def fitted(who: Resolved, tell: Tell) -> Lengths:
-    """Find out what words cost on this server, in a few probes of one output token each."""
-    tell(Stage(name="fit", text="waiting for a few short answers, to fit prompt lengths"))
-    endpoint = _patient_for(who.endpoint, _PROBE_S)
-    conversation = fit(words())
-    texts = next(conversation)
-    while True:
-        calls = [who.driver.encode(_probe(index, text), who.target) for index, text in enumerate(texts)]
-        tapes = ask(endpoint, who.target, calls, _PROBES_AT_ONCE)
-        replies = [who.driver.decode(tape) for tape in tapes]
-        if tapes and tapes[0].status in {401, 403, 404}:
-            why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip()
-            raise TargetError(f"the server refused a first request: {why}")
-        if tapes and all(tape.error.startswith("timeout") for tape in tapes):
-            limit_s = endpoint.connection.timeouts.first_byte_s
-            raise TargetError(
-                f"the server gave no answer to a short request within {limit_s:g} s; "
-                "is it stuck or busy? Try again when it answers"
-            )
-        try:
-            texts = conversation.send(tuple(reply.prompt_tokens for reply in replies))
-        except StopIteration as end:
-            lengths: Lengths = end.value
-            return lengths
-
-
-def _probe(index: int, text: str) -> Request:
-    return Request(
-        index=index,
-        phase="warm_up",
-        messages=(Message(role="user", content=text),),
-        max_output_tokens=1,
-        min_output_tokens=1,
-        cache="cold",
-    )
+# ---------------------------------------------------------------- what may be shown
 
 
 def shown_model(name: str) -> str:

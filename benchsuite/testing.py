@@ -23,7 +23,7 @@ from benchsuite.types import CacheMode, Message, Noun, Reply, Request, Tape, Tar
 KEY = "canary-key-7f3a"
 """A key that a test's target carries, to see where it ends up."""
 SECRET_TEXT = "canary-prompt-91bc"
-ENGINE_WORDS = frozenset(("python", "port", "model", "slots", "context", "threads"))
+ENGINE_WORDS = frozenset(("python", "port", "model", "name", "slots", "context", "context_total", "threads"))
 CHUNKINGS = 20
 TRUNCATIONS = 10_000
 

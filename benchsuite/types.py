@@ -134,7 +134,10 @@ class Request(Noun, frozen=True, kw_only=True):
 
 
 class Target(Noun, frozen=True, kw_only=True):
-    """Where requests go. `key` and the values of `headers` are secret and never shown or stored."""
+    """Where requests go. `key` and the values of `headers` are secret and never shown or stored.
+
+    `engine` and `engine_args` are settings and further arguments of an engine that we start.
+    """
 
     backend: str
     url: str
@@ -142,6 +145,8 @@ class Target(Noun, frozen=True, kw_only=True):
     key: str | None = None
     headers: dict[str, str] = {}
     options: dict[str, str] = {}
+    engine: dict[str, str] = {}
+    engine_args: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Everything but the secrets."""
@@ -358,8 +363,27 @@ class Machine(Noun, frozen=True, kw_only=True):
     python: str
 
 
+class Price(Noun, frozen=True, kw_only=True):
+    """What the server's hardware costs: US dollars per GPU and hour, as `source` had it on `date`.
+
+    `gpu` is the price book's name for it, `count` how many of them serve. `date` is ISO; empty with a
+    price that the user gave.
+    """
+
+    gpu: str
+    count: int = 1
+    usd_per_gpu_hour: float
+    source: str
+    date: str = ""
+
+
 class Manifest(Noun, frozen=True, kw_only=True):
-    """Everything needed to judge or repeat a run; no prompt, key, host name or private path."""
+    """Everything needed to judge or repeat a run; no prompt, key, host name or private path.
+
+    `group` is the id of the first of several runs that one command made; empty: it made one. `engine`
+    holds the settings of an engine that we started. `gpu` is as stated; `gpus` what the driver names on the
+    serving machine, where that is this one: empty without an NVIDIA GPU, None where it can't be known.
+    """
 
     run_id: str
     started: str
@@ -373,6 +397,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     identity: Identity
     launch_command: str = ""
     launch_seconds: float | None = None
+    load_seconds: float | None = None
     workload: Workload
     workload_digest: str
     endpoint: str = ""
@@ -383,6 +408,10 @@ class Manifest(Noun, frozen=True, kw_only=True):
     workers: int
     connection: dict[str, str] = {}
     gpu: str = ""
+    price: Price | None = None
+    gpus: tuple[str, ...] | None = None
+    engine: dict[str, str] = {}
+    group: str = ""
     labels: dict[str, str] = {}
     machine: Machine
     packages: dict[str, str] = {}

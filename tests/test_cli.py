@@ -85,6 +85,8 @@ INSIDE = {
     "dry run": (["run", "--dry-run"], "benchsuite.run.preview"),
     "results": (["results"], "benchsuite.report.listing.run_table"),
     "show": (["show"], "benchsuite.report.screen.screen"),
+    "compare": (["compare", "latest", "latest"], "benchsuite.compare.compare"),
+    "cost gpus": (["cost", "gpus"], "benchsuite.money.gpus.book"),
     "backends": (["backends"], "benchsuite.driver.backends"),
     "workloads": (["workloads"], "benchsuite.workload.load.shipped"),
     "workloads show": (["workloads", "show", "chat"], "benchsuite.workload.card.card"),

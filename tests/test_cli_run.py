@@ -66,8 +66,9 @@ def test_every_option_arrives(faked, monkeypatch, tmp_path, capsys):
     (tmp_path / "ca.pem").write_text("")
     options = asked(
         faked,
-        "--backend sim --url http://localhost:1 --model m --gpu H100 --workload chat --concurrency 1,8 "
-        "--prompt-tokens 16,32 --output-tokens 4 --duration 2m --trials 5 --slo ttft=500ms,tpot=50ms "
+        "--backend sim --url http://localhost:1 --model m --gpu H100x2 --gpu-price $2.50 "
+        "--workload chat --concurrency 1,8 --prompt-tokens 16,32 --output-tokens 4 --duration 2m "
+        "--trials 5 --slo ttft=500ms,tpot=50ms "
         "--cache warm --seed 7 --nonce n --warm-up 500ms --endpoint completions --workers 2 --threads 3 "
         "--option a=b --header 'X-A: 1' --header-env X-Team=TEAM --api-key-env KEY "
         f"--ca-cert {tmp_path}/ca.pem --insecure --proxy http://u:p@proxy:1 --timeout 60 "
@@ -81,8 +82,9 @@ def test_every_option_arrives(faked, monkeypatch, tmp_path, capsys):
     assert workload.slo == Slo(ttft_ms=500.0, tpot_ms=50.0)
     assert (options.backend, options.url, options.model, options.gpu) == (
         *("sim", "http://localhost:1", "m"),
-        "H100",
+        "H100x2",
     )
+    assert options.gpu_price == 2.5
     assert (options.seed, options.nonce, options.workers, options.threads) == (7, "n", 2, 3)
     assert options.options == {"a": "b", "endpoint": "completions"}
     assert options.headers == {"X-A": "1", "X-Team": "t-1"} and options.key_variable == "KEY"

@@ -8,7 +8,17 @@ import pytest
 from benchsuite.conclude import conclude, recover
 from benchsuite.errors import StoreError
 from benchsuite.store import Store
-from benchsuite.types import Identity, Machine, Manifest, Point, Record, Selftest, SelftestLevel, Workload
+from benchsuite.types import (
+    Identity,
+    Machine,
+    Manifest,
+    Point,
+    Price,
+    Record,
+    Selftest,
+    SelftestLevel,
+    Workload,
+)
 
 MS = 1_000_000
 POINT = Point(index=0, prompt_tokens=9, output_tokens=1, concurrency=1)
@@ -121,3 +131,26 @@ def test_what_the_manifest_knows_of_server_and_machine_is_judged(store):
     assert codes(run_dir.plan()) == {"wrong_model", "own_error"}
     ours = msgspec.structs.replace(run_dir.plan(), attached=False, selftest=None)
     assert codes(ours) == set()
+
+
+def test_the_price_and_the_gpus_of_the_manifest_are_used(store):
+    price = Price(gpu="H100 SXM", count=2, usd_per_gpu_hour=1.8, source="as stated")
+    run_dir = cut_off(store, 1, gpu="H100x2", price=price, gpus=("NVIDIA H100 80GB HBM3",))
+    run = conclude(run_dir, run_dir.plan(), "finished")
+    (row,) = run.summaries
+    # $0.001 a second; one request takes 101 ms and the next begins 100 ms after it.
+    per_s = row.rates["requests_per_s"].value
+    assert per_s == pytest.approx(10, rel=0.06)
+    assert row.rates["cost_per_1k_usd"].value == pytest.approx(1000 * 2 * 1.8 / (3600 * per_s))
+    assert row.rates["cost_per_m_tokens_usd"].value == pytest.approx(
+        1e6 * 0.001 / (per_s * (9 + 1)), rel=0.06
+    )
+    assert [warning.code for warning in row.warnings] == ["gpu_contradicted"]
+    said = msgspec.structs.replace(
+        run.manifest, gpus=None, identity=Identity(server="sim", details={"gpu": "NVIDIA L4"})
+    )
+    (row,) = conclude(run_dir, said, "finished").summaries
+    assert "the server says NVIDIA L4" in row.warnings[0].message
+    unpriced = msgspec.structs.replace(run.manifest, price=None, gpus=None)
+    (row,) = conclude(run_dir, unpriced, "finished").summaries
+    assert not [name for name in row.rates if name.startswith("cost")] and not row.warnings

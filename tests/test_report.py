@@ -89,7 +89,13 @@ def test_a_cell_says_what_is_known(estimate, shown):
 
 
 def test_prices_and_durations_in_running_text():
-    assert [dollars(Estimate(value=value)) for value in (2.1, 0.0214, 140.0)] == ["$2.10", "$0.021", "$140"]
+    amounts = (0.000_213, 0.0214, 0.9, 2.1, 9.999, 13.37, 140.0, 12_345.6, 0.0)
+    assert [dollars(Estimate(value=value)) for value in amounts] == [
+        *("$0.00021", "$0.021", "$0.90", "$2.10", "$10.00", "$13", "$140", "$12,300", "$0.00"),
+    ]
+    known = Estimate(value=2.1042, low=2.06, high=2.14, n=9)
+    assert [dollars(known), dollars(known, interval=True)] == ["$2.10", "$2.10 ±0.04"]
+    assert dollars(Estimate(value=0.0208, low=0.0204, high=0.0212), interval=True) == "$0.021 ±0.001"
     assert [duration(ms) for ms in (0.62, 21.04, 380.0, 12_300.0, 240_000.0)] == [
         *("0.62 ms", "21 ms", "0.38 s", "12 s"),
         "4.0 min",
@@ -100,9 +106,11 @@ def test_the_sentence_of_one_point_counts_requests(run):
     alone, eight, _ = run.summaries
     assert sentence(only(run, alone)) == (
         "Llama-3.1-8B-Instruct on vLLM 0.33.0: first token after 21 ms, 145 tokens/s for one user, "
-        "120 of 120 requests ok (valid)."
+        "120 of 120 requests ok (valid). $1.00 per 1,000 requests at 1 in flight; not at capacity."
     )
     assert "131 tokens/s for each user with 8 in flight, 238 of 240" in sentence(only(run, eight))
+    unpriced = {name: rate for name, rate in alone.rates.items() if not name.startswith("cost")}
+    assert sentence(only(run, replaced(alone, rates=unpriced))).endswith("requests ok (valid).")
     nothing = replaced(alone, outcomes={"refused": 120}, verdict="invalid")
     assert "none of 120 requests was answered (invalid)" in sentence(only(run, nothing))
 
@@ -155,12 +163,11 @@ def test_a_run_interrupted_before_anything_says_so(run):
 
 
 def test_columns_only_where_there_is_something_to_say(run):
-    assert "$/1k" not in screen(run, store=STORE, width=120, now=NOW)
+    nobody = replaced(run, manifest=replaced(run.manifest, gpu="", price=None))
+    assert "$/1k req" not in screen(nobody, store=STORE, width=120, now=NOW)
     row = run.summaries[0]
-    cost = Estimate(value=0.984, low=0.97, high=0.998, n=120)
-    row = replaced(row, rates={"cost_per_1k_usd": cost} | row.rates)
     priced = screen(only(run, row), store=STORE, width=120, now=NOW)
-    assert "$/1k req" in priced and "$0.98" in priced
+    assert "$/1k req" in priced and " $1.00 " in priced
     longer = replaced(row, point=replaced(row.point, index=1, prompt_tokens=1024))
     manifest = replaced(run.manifest, points=(row.point, longer.point))
     swept = screen(replaced(run, manifest=manifest, summaries=(row, longer)), store=STORE, width=120, now=NOW)
@@ -227,6 +234,44 @@ def test_how_explains_each_number(run):
         assert claim in flat, claim
     assert flat.count("are 95 %, from: 3 trials. On average") == 3
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_how_says_where_dollars_come_from(run):
+    flat = " ".join(how(run, width=100, now=NOW).split())
+    for claim in (
+        "Price: 1 × H100 SXM at $3.99 per GPU and hour (RunPod secure, on demand, 2026-11-09).",
+        "$/1k requests = 1000 × 1 GPU × $3.99 / (3600 × req/s)",
+        "the cost at this load only",
+        # 1000 × 3.99 / (3600 × 54) and 10^6 × 3.99 / (3600 × (54 × 512 + 6,912)), and over 6,912 alone.
+        "$/1k requests: $0.021 ±0.001 (3 trials)",
+        "$/M tokens: $0.032 ±0.001 (3 trials)",
+        "$/M output tokens: $0.16 ±0.01 (3 trials)",
+        "$/M output tokens: the same hour's dollars over output tokens alone",
+    ):
+        assert claim in flat, claim
+    stated = replaced(run.manifest.price, gpu="", count=2, usd_per_gpu_hour=1.5, source="as stated", date="")
+    flat = " ".join(how(replaced(run, manifest=replaced(run.manifest, price=stated)), width=200).split())
+    assert "Price: 2 GPUs at $1.50 per GPU and hour (as stated), $3.00 an hour in all." in flat
+    nobody = replaced(run, manifest=replaced(run.manifest, gpu="", price=None))
+    assert "What it costs" not in how(nobody, width=100, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "note"),
+    [
+        ("L4", "note: the price of L4 isn't known, so $ is unknown → --gpu-price USD"),
+        ("H1000x2", "isn't known, so $ is unknown → did you mean H100 SXM? Or --gpu-price USD"),
+        ("H100", "note: this run was stored without the price of H100, so $ is unknown → measure again"),
+    ],
+)
+def test_an_unknown_price_is_never_nothing(run, gpu, note):
+    rates = {name: rate for name, rate in run.summaries[0].rates.items() if not name.startswith("cost")}
+    manifest = replaced(run.manifest, gpu=gpu, price=None)
+    run = replaced(only(run, replaced(run.summaries[0], rates=rates)), manifest=manifest)
+    lines = screen(run, store=STORE, width=120, now=NOW).split("\n\n")
+    assert lines[2].splitlines()[2].split()[-3] == "unknown" and "per 1,000 requests" not in lines[1]
+    assert note in " ".join(lines[3].split())
+    assert "so $ is unknown" in how(run, width=200, now=NOW)
 
 
 def test_how_repeats_a_seed_and_nonce_only_once(run):

@@ -117,6 +117,14 @@ def test_a_sound_point_has_no_warnings():
         ("wrong_model", {"models": ("a", "m")}, {"models": ("a", "b")}, None),
         ("wrong_model", {"models": ("m:latest",)}, {"models": ("m:7b",)}, None),
         ("wrong_model", {"models": ("a",), "model": ""}, {"models": ("a",)}, None),
+        (
+            "gpu_contradicted",
+            {"gpu": "H100", "gpus": ("NVIDIA H100 80GB HBM3",)},
+            {"gpu": "H100", "gpus": ()},
+            None,
+        ),
+        ("gpu_contradicted", {"gpu": "H100"}, {"gpu": "H100", "server_gpu": "NVIDIA L4"}, None),
+        ("gpu_contradicted", {"gpus": ()}, {"gpu": "L4", "gpus": ("NVIDIA L40S",)}, None),
         ("clock_step", {"clock_steps": 0}, None, {"clock_steps": 1}),
         ("no_answers", {"ok": 1}, None, {"ok": 0}),
         ("no_answers", {}, None, {"trials_without_answers": 1}),
@@ -224,6 +232,13 @@ def test_what_was_asked_for_and_what_is_listed_are_named():
     assert found.message == "asked for big, the server lists a, b, c, …"
 
 
+def test_a_gpu_that_is_not_there_is_named_as_it_was_stated():
+    one = ("NVIDIA H100 80GB HBM3",)
+    found = only("gpu_contradicted", gpu="h100x8", gpus=one)
+    assert found.message == "h100x8 was stated, but this machine has only 1 × NVIDIA H100 80GB HBM3"
+    assert "leave --gpu out" in found.advice
+
+
 def test_a_warm_cache_is_held_against_the_best_request():
     found = only("cache_warm", workload=WARM, hit_ratio=0.6, best_hit_ratio=0.9)
     assert "60 %" in found.message and found.message.endswith("; the best request found 90 %")
@@ -239,4 +254,4 @@ def test_the_worst_comes_first_and_decides():
 
 
 def test_every_rule_is_in_the_table():
-    assert len(set(RULES)) == len(RULES) == 21
+    assert len(set(RULES)) == len(RULES) == 22

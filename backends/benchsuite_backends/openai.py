@@ -1,8 +1,10 @@
 """Any server that speaks the OpenAI dialect, hosted or your own."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from benchsuite.driver import Capabilities, Launch
+from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
 
@@ -22,6 +24,8 @@ class OpenAI:
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False, cache_off=False, cached_tokens=False, server_timings=False, launch=False
     )
+
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
 
     def launch(self, target: Target) -> Launch | None:
         """Attach only."""

@@ -1,8 +1,10 @@
 """benchsuite's own simulator: a pretend server with known timing."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
-from benchsuite.driver import Capabilities, Launch
+from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
 
@@ -18,6 +20,8 @@ class Sim:
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=True, cache_off=True, cached_tokens=True, server_timings=False, launch=True
     )
+
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
 
     def launch(self, target: Target) -> Launch | None:
         """The simulator with its own defaults, in a process of its own."""

@@ -85,9 +85,25 @@ def share(text: str) -> float:
     return found
 
 
+def dollars(text: str) -> float:
+    """`2.5` or `$2.50` → 2.5."""
+    try:
+        amount = float(text.strip().removeprefix("$"))
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise click.BadParameter(f"{text!r} isn't a price in US dollars; write 2.50")
+    return amount
+
+
 def pair(text: str) -> tuple[str, str]:
     """`K=V` → (K, V)."""
     return _parts(text, "=")
+
+
+def pairs(text: str) -> dict[str, str]:
+    """`tp=2,dtype=bfloat16` → a dict."""
+    return dict(pair(part) for part in text.split(","))
 
 
 def header(text: str) -> tuple[str, str]:

@@ -1,9 +1,11 @@
-"""Where a command's text goes: how wide it may be, whether with colour, and paths as they may be shown."""
+"""Where a command's text goes: how wide it may be, whether with colour, which file, and paths as shown."""
 
 import os
 import shutil
 import sys
 from pathlib import Path
+
+import click
 
 PIPED_WIDTH = 100
 
@@ -22,3 +24,19 @@ def shown(path: Path) -> str:
     """A path with the home folder as `~`."""
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path != home and path.is_relative_to(home) else str(path)
+
+
+def write(text: str, path: str | None) -> None:
+    """To a file, or to stdout if `path` is None."""
+    if path is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: str, error: OSError) -> click.UsageError:
+    """What to say of a file that can't be written."""
+    return click.UsageError(f"can't write {path} ({error.strerror}); name another file with -o")

@@ -26,6 +26,11 @@ COMMANDS: Final = MappingProxyType(
         "show": Entry(
             "Look", "benchsuite.cli.show:show", "One run: its numbers, its verdict, how it was measured"
         ),
+        "compare": Entry(
+            "Look", "benchsuite.cli.compare:compare", "Runs side by side, with intervals and verdicts"
+        ),
+        "plot": Entry("Look", "benchsuite.cli.plot:plot", "Draw one or several runs"),
+        "cost": Entry("Decide", "benchsuite.cli.cost:cost", "What it costs"),
         "backends": Entry(
             "Set up",
             "benchsuite.cli.backends:backends",
@@ -59,6 +64,7 @@ EXAMPLES: Final = (
     ("benchsuite run", "try it here: a small model on this machine"),
     ("benchsuite run --backend openai --url URL", "measure a server that is already running"),
     ("benchsuite run --concurrency 1,8,64", "how it holds up under load"),
+    ("benchsuite compare latest ID", "is the difference real?"),
     ("benchsuite show latest --how", "what the numbers mean, how to repeat them"),
 )
 

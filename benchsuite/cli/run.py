@@ -1,4 +1,4 @@
-"""`benchsuite run`: measure one target with one workload."""
+"""`benchsuite run`: measure one target, or several in turn, with one workload."""
 
 import signal
 import sys
@@ -10,14 +10,17 @@ from urllib.parse import urlsplit
 
 import click
 
-from benchsuite.cli.run_options import TYPED, GroupedCommand, options_of, run_options, typed
+from benchsuite.cli.run_options import TYPED, GroupedCommand, check_backend, options_of, run_options, typed
+from benchsuite.cli.targets import chosen, described, may_ask, named_targets, offered
 
 if TYPE_CHECKING:
+    from benchsuite.cli.targets import Named
     from benchsuite.engine.trial import Interrupt
     from benchsuite.store.runs import Store
     from benchsuite.target import Options
     from benchsuite.types import Run
 
+NEXT = "Next, a server of yours: benchsuite run --backend openai --url http://localhost:8000"
 INVALID = 3
 INTERRUPTED = 130
 POLITE_IN_FLIGHT = 16
@@ -28,47 +31,126 @@ _NOW = 3
 
 @click.command(cls=GroupedCommand)
 @run_options
+@click.argument("target", nargs=-1)
 @click.pass_context
 def run(ctx: click.Context, /, **given: Any) -> None:
-    """Measure a backend: TTFT, TPOT, tokens/s.
+    """Measure a backend: TTFT, tokens/s, $ per 1,000 requests.
 
-    Without options: a small model on this machine. A list (--concurrency 1,8,64) makes one point
-    of each value. Ctrl-C stops and keeps what was measured.
+    Without options: what is running here, if you like, else a small model on this machine. TARGET is
+    BACKEND, BACKEND:MODEL or BACKEND@URL; several targets, backends or models are measured one after
+    another. A list (--concurrency 1,8,64) makes one point of each value. Ctrl-C stops and keeps what
+    was measured.
     """
-    from benchsuite.cli import output
     from benchsuite.store.runs import Store, default_store
 
     words = ctx.meta[TYPED]
     options = options_of(given, typed("run", words))
     store = Store(default_store(given["store_path"]))
+    alone = not (given["target"] or given["backend"] or given["url"] or given["model"])
+    wanted, hint = _discovered(alone)
+    each = [_for_target(options, named) for named in wanted or named_targets(given)]
+    for one in each:
+        check_backend(one)
+    _say_if_unpriced(options)
     if given["dry_run"]:
-        _dry_run(options, store)
+        for one in each:
+            _dry_run(one, store)
         return
-    _ask_if_public(options, given["yes"])
+    for one in each:
+        _ask_if_public(one, given["yes"])
     store.prepare()
-    done = _measured(options, store)
-    measured = any(row.requests for row in done.summaries)
-    if given["as_json"]:
-        click.echo((store.path / done.manifest.run_id / "run.json").read_bytes(), nl=False)
-    elif measured or done.status != "interrupted":
-        from benchsuite.report.listing import unfinished_lines
-        from benchsuite.report.screen import screen
+    done, failed = _one_after_another(each, store)
+    _show(done, store, as_json=given["as_json"], hint=hint if words else hint or NEXT)
+    interrupted = any(one.status == "interrupted" for one in done)
+    invalid = any(one.verdict == "invalid" for one in done)
+    ctx.exit(INTERRUPTED if interrupted else failed or (INVALID if invalid else 0))
 
-        click.echo(screen(done, store=output.shown(store.path), width=output.width(), styled=output.styled()))
-        if not words:
-            click.echo(
-                " Next, a server of yours: benchsuite run --backend openai --url http://localhost:8000"
-            )
-        for line in unfinished_lines(store.cut_off_runs()):
-            click.echo(f" {line}")
-    if done.status == "interrupted":
+
+def _discovered(alone: bool) -> "tuple[list[Named], str]":
+    """For `run` alone: what answers here and was wanted, else a line that says how to measure it."""
+    if not alone:
+        return [], ""
+    from benchsuite.discovery import discover
+
+    found = discover()
+    if found and may_ask():
+        one = offered(found)
+        return ([(one.backend, "", "")] if one is not None else []), ""
+    hint = f"{described(found[0])}: benchsuite run --backend {found[0].backend} measures it" if found else ""
+    return [], hint
+
+
+def _for_target(options: "Options", named: "Named") -> "Options":
+    import msgspec
+
+    backend, url, model = named
+    return msgspec.structs.replace(options, backend=backend, url=url, model=model)
+
+
+def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run], int]":
+    """Measure every target; of several, one that fails is told and the others go on.
+
+    The runs, and the exit code of the last failure (0: none).
+    """
+    import msgspec
+
+    from benchsuite.errors import BenchsuiteError
+    from benchsuite.store.runs import new_run_id
+
+    if len(each) == 1:
+        return [_measured(each[0], store)], 0
+    group, done, failed = new_run_id(), [], 0
+    for options in each:
+        try:
+            done.append(_measured(msgspec.structs.replace(options, group=group), store))
+        except BenchsuiteError as error:
+            failed = error.exit_code
+            click.echo(f"{options.backend} {options.model}".strip() + f": {error}", err=True)
+            continue
+        if done[-1].status == "interrupted":
+            break
+    return done, failed
+
+
+def _show(done: "list[Run]", store: "Store", *, as_json: bool, hint: str) -> None:
+    """The runs' screen or JSON on stdout; what was interrupted is told on stderr."""
+    from benchsuite.cli import output
+    from benchsuite.report.listing import unfinished_lines
+    from benchsuite.report.screen import screen
+    from benchsuite.report.several import several_screen
+
+    measured = [
+        run for run in done if run.status != "interrupted" or any(row.requests for row in run.summaries)
+    ]
+    if as_json:
+        for run in done:
+            click.echo((store.path / run.manifest.run_id / "run.json").read_bytes(), nl=len(done) > 1)
+    elif measured:
+        show = screen if len(measured) == 1 else several_screen
+        shown: Any = measured[0] if len(measured) == 1 else measured
+        click.echo(show(shown, store=output.shown(store.path), width=output.width(), styled=output.styled()))
+        for line in (hint, *unfinished_lines(store.cut_off_runs())):
+            click.echo(f" {line}" if line else "", nl=bool(line))
+    if done and done[-1].status == "interrupted":
         kept = ": what was measured by then is kept" if measured else " before anything was measured"
         click.echo(f"interrupted{kept}", err=True)
-        ctx.exit(INTERRUPTED)
-    ctx.exit(INVALID if done.verdict == "invalid" else 0)
 
 
 def _measured(options: "Options", store: "Store") -> "Run":
+    """Run it; where a model has to be chosen and a person is there, ask and begin again."""
+    import msgspec
+
+    from benchsuite.errors import ChoiceNeeded
+
+    try:
+        return _run(options, store)
+    except ChoiceNeeded as needed:
+        if not may_ask():
+            raise
+        return _run(msgspec.structs.replace(options, model=chosen(needed)), store)
+
+
+def _run(options: "Options", store: "Store") -> "Run":
     """Run it, with progress on stderr and Ctrl-C understood."""
     from benchsuite import run as library
     from benchsuite.cli.telling import telling
@@ -112,6 +194,15 @@ def _dry_run(options: "Options", store: "Store") -> None:
     # The library's first line names the target too, in fewer words.
     click.echo("\n".join((target_line(manifest), workload_line(manifest), *lines[1:])))
     click.echo(f"Seed {manifest.seed}, nonce {manifest.nonce}. Nothing was measured or stored.")
+
+
+def _say_if_unpriced(options: "Options") -> None:
+    """That dollars will be unknown is better heard before a long run than after it."""
+    from benchsuite.money.gpus import price_of
+    from benchsuite.report.money import price_note
+
+    if note := price_note(options.gpu, price_of(options.gpu, options.gpu_price)):
+        click.echo(note, err=True)
 
 
 def _ask_if_public(options: "Options", yes: bool) -> None:

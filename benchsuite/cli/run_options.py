@@ -10,10 +10,12 @@ from typing import Any, Final, TypeVar
 import click
 
 from benchsuite.cli.kinds import (
+    dollars,
     header,
     numbers,
     one_or_more,
     pair,
+    pairs,
     proxy_url,
     seconds,
     server_url,
@@ -40,19 +42,27 @@ ALIASES: Final = MappingProxyType(
 TYPED: Final = "benchsuite.typed"
 """Where a command's words are kept, as they were typed."""
 
-_SECRET: Final = frozenset({"--header", "--proxy", "--url"})
+_SECRET: Final = frozenset({"--header", "--proxy", "--url", "--engine-args"})
 
 
 _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
     (
         "Options",
         (
-            click.option("--backend", help="What to measure. [default: local; with --url: openai]"),
+            click.option(
+                "--backend", metavar="B,B…", help="What to measure. [default: local; with --url: openai]"
+            ),
             click.option(
                 "--url", type=server_url, metavar="URL", help="Where it listens. [default: the backend's own]"
             ),
-            click.option("--model", help="Which model. [default: the one that is loaded]"),
-            click.option("--gpu", help="GPU the server runs on; stored as stated, selects nothing."),
+            click.option("--model", metavar="M,M…", help="Which model. [default: the one that is loaded]"),
+            click.option("--gpu", metavar="NAME[xN]", help="GPU the server runs on, for price and roofline."),
+            click.option(
+                "--gpu-price",
+                type=dollars,
+                metavar="USD",
+                help="What one costs an hour. [default: as listed]",
+            ),
             click.option("--workload", help="A standard workload or a .toml file. [default: quick]"),
             click.option("--concurrency", type=whole_numbers, metavar="N,N…", help="Requests in flight."),
             click.option("--rate", type=numbers, metavar="R,R…", help="Requests per s; inf: all at once."),
@@ -90,6 +100,19 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
         "Engine",
         (
             click.option("--endpoint", type=click.Choice(["chat", "completions"]), help="Which API to call."),
+            click.option("--launch", is_flag=True, help="Start the backend, even if one is running."),
+            click.option("--attach", is_flag=True, help="Only measure what is running; start nothing."),
+            click.option(
+                "--engine",
+                type=pairs,
+                multiple=True,
+                metavar="K=V,K=V…",
+                help="Settings of an engine started, such as tp=2; `backends NAME` lists them.",
+            ),
+            click.option(
+                "--engine-args", metavar="'…'", help="Further arguments for it, as its own help has."
+            ),
+            click.option("--engine-python", metavar="FILE", help="The Python that has the engine."),
             click.option(
                 "--threads", type=one_or_more, metavar="N", help="CPU threads of an engine started."
             ),
@@ -184,7 +207,7 @@ def typed(name: str, args: Sequence[str]) -> str:
         elif option in _SECRET and equals:
             words.append(f"{option}={_masked(option, value)}")
         else:
-            words.append(word)
+            words.append(_masked_target(word))
         secret = "" if secret or equals or word not in _SECRET else word
     home = str(Path.home())
     if len(home) > 1:
@@ -203,7 +226,17 @@ def _masked(option: str, value: str) -> str:
 
     if option == "--header":
         return f"{value.partition(':')[0]}: …"
+    if option == "--engine-args":
+        from benchsuite.servers.launch import mask_command
+
+        return mask_command(shlex.split(value))
     return "…" if option == "--proxy" else masked_url(value)
+
+
+def _masked_target(word: str) -> str:
+    """A word that names a target with its URL (`vllm@http://…`) is as secret as `--url`."""
+    backend, at, rest = word.partition("@http")
+    return f"{backend}@{_masked('--url', f'http{rest}')}" if at else word
 
 
 def workload_of(given: dict[str, Any]) -> Any:
@@ -279,17 +312,22 @@ def headers_of(given: dict[str, Any]) -> dict[str, str]:
 
 
 def options_of(given: dict[str, Any], command: str) -> Any:
-    """What the library is asked to do."""
+    """What the library is asked to do; backend, URL and model are filled in for each target."""
+    from benchsuite.errors import UsageError
     from benchsuite.target import Options
 
+    if given["launch"] and given["attach"]:
+        raise UsageError("--launch starts a server and --attach forbids it: give one of them")
+    try:
+        engine_args = tuple(shlex.split(given["engine_args"] or ""))
+    except ValueError:
+        raise UsageError("--engine-args: a quotation mark isn't closed") from None
     extra = dict(given["option"])
     if given["endpoint"]:
         extra["endpoint"] = given["endpoint"]
     return Options(
-        backend=given["backend"] or ("openai" if given["url"] else "local"),
+        backend="",
         workload=workload_of(given),
-        url=given["url"] or "",
-        model=given["model"] or "",
         key_variable=given["api_key_env"] or "",
         headers=headers_of(given),
         options=extra,
@@ -298,9 +336,21 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         nonce=given["nonce"] or "",
         workers=given["workers"],
         threads=given["threads"],
+        engine={name: value for settings in given["engine"] for name, value in settings.items()},
+        engine_args=engine_args,
+        engine_python=given["engine_python"] or "",
+        start="launch" if given["launch"] else "attach" if given["attach"] else "auto",
         gpu=given["gpu"] or "",
+        gpu_price=given["gpu_price"],
         labels=dict(given["label"]),
         keep_text=given["keep_text"],
         kernel_stamps=not given["user_stamps"],
         command=command,
     )
+
+
+def check_backend(options: Any) -> None:
+    """Refuse at once what the backend can't be asked: an unknown one, or settings that it doesn't have."""
+    from benchsuite.driver import engine_arguments, load
+
+    engine_arguments(load(options.backend).settings, options.engine)

@@ -38,8 +38,9 @@ def show(
 ) -> None:
     """One run: its numbers, its verdict, how it was measured.
 
-    RUN is the beginning of a run's id, or `latest`, which is the default.
+    RUN is the beginning of a run's id, `latest`, which is the default, or `latest~1` for the one before.
     """
+    from benchsuite.cli import output
     from benchsuite.store.runs import Store, default_store
 
     store = Store(default_store(store_path))
@@ -52,7 +53,7 @@ def show(
         return
     if with_warm_up:
         raise click.UsageError("--with-warm-up needs --format jsonl, csv or parquet")
-    _write(_text(run_dir, run, wanted, how, store.path, plain=path is not None), path)
+    output.write(_text(run_dir, run, wanted, how, store.path, plain=path is not None), path)
 
 
 def _text(
@@ -80,18 +81,9 @@ def _text(
     return screen(run, store=kept, width=width, styled=styled, selector=selector) + "\n"
 
 
-def _write(text: str, path: str | None) -> None:
-    if path is None:
-        click.echo(text, nl=False)
-    else:
-        try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise _unwritable(path, error) from None
-
-
 def _records(run_dir: "RunDir", wanted: Any, path: str | None, with_warm_up: bool) -> None:
     """One line or row a request."""
+    from benchsuite.cli import output
     from benchsuite.store.export import export_records
 
     if wanted == "parquet" and path is None:
@@ -104,8 +96,4 @@ def _records(run_dir: "RunDir", wanted: Any, path: str | None, with_warm_up: boo
     try:
         export_records(table, wanted, Path(path))
     except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: str, error: OSError) -> click.UsageError:
-    return click.UsageError(f"can't write {path} ({error.strerror}); name another file with -o")
+        raise output.unwritable(path, error) from None

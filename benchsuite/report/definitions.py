@@ -33,6 +33,14 @@ RATES: Final = MappingProxyType(
             "uncached prompt tokens / (TTFT − the server's queue time): an estimate",
         ),
         "cost_per_1k_usd": ("$/1k requests", "dollars for 1,000 requests at this load, at the prices stored"),
+        "cost_per_m_tokens_usd": (
+            "$/M tokens",
+            "dollars for a million tokens, prompt and output together, at this load",
+        ),
+        "cost_per_m_output_tokens_usd": (
+            "$/M output tokens",
+            "the same hour's dollars over output tokens alone: never both at once",
+        ),
     }
 )
 """Rate → its name for people, and its definition."""

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from benchsuite.report.definitions import METRICS, RATES, WINDOWS
+from benchsuite.report.money import price_lines
 from benchsuite.report.render import listing, words
 from benchsuite.report.screen import error_line, point_name, target_line, workload_line
-from benchsuite.report.units import NOTHING, half_width, number, rounded, several, spread
+from benchsuite.report.units import NOTHING, dollars, half_width, number, rounded, several, spread
 from benchsuite.types import Estimate, Manifest, Run, Summary, WorkerHealth
 
 _QUANTILES = ("mean", "p50", "p90", "p95", "p99", "p99.9")
@@ -30,7 +31,9 @@ def how(run: Run, *, width: int, styled: bool = False, now: datetime | None = No
             *_point(row, width, styled),
             "",
         ]
+    costs = list(price_lines(manifest))
     for title, rows in (
+        *((("What it costs", costs),) if costs else ()),
         ("What the numbers mean", _definitions(run)),
         ("What is left out", _excluded(run)),
         ("How exact the client was", _client(run, now or datetime.now(UTC))),
@@ -115,9 +118,8 @@ def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
     for name, estimate in row.rates.items():
         if estimate.value is not None:
             basis = f" ({estimate.basis})" if estimate.basis else ""
-            yield words(
-                f"  {RATES.get(name, (name, ''))[0]}: {_cell(estimate)}{basis}", width=width, indent=4
-            )
+            shown = dollars(estimate, interval=True) if name.endswith("_usd") else _cell(estimate)
+            yield words(f"  {RATES.get(name, (name, ''))[0]}: {shown}{basis}", width=width, indent=4)
     bases = dict.fromkeys(
         estimate.basis
         for metric in row.metrics.values()

@@ -11,30 +11,31 @@ from benchsuite.types import Run
 def markdown(run: Run, *, now: datetime | None = None) -> str:
     """The sentence, a table, the warnings and how it was measured; ends with a line feed."""
     manifest, columns = run.manifest, point_columns(run)
-    lines = [f"**{_escaped(sentence(run))}**", ""]
+    lines = [f"**{escaped(sentence(run))}**", ""]
     if run.summaries:
         lines += [
-            _row(column.title for column in columns),
-            _row(":--" if column.left else "--:" for column in columns),
-            *(_row(cells) for cells in zip(*(column.cells for column in columns), strict=True)),
+            markdown_row(column.title for column in columns),
+            markdown_row(":--" if column.left else "--:" for column in columns),
+            *(markdown_row(cells) for cells in zip(*(column.cells for column in columns), strict=True)),
             "",
         ]
-    told = [f"- {_escaped(line)}" for _, line in warning_lines(run)]
+    told = [f"- {escaped(line)}" for _, line in warning_lines(run)]
     lines += [*told, ""] if told else []
     lines += [
-        f"{_escaped(target_line(manifest))}  ",
-        f"{_escaped(workload_line(manifest))}  ",
+        f"{escaped(target_line(manifest))}  ",
+        f"{escaped(workload_line(manifest))}  ",
         f"{error_line(manifest, now or datetime.now(UTC))}  ",
         f"benchsuite {manifest.version}, run `{manifest.run_id}`, {manifest.started}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+def markdown_row(cells: Iterable[str]) -> str:
+    """One row of a table, its cells escaped."""
+    return f"| {' | '.join(escaped(cell) for cell in cells)} |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """What Markdown would take for markup, kept as it is."""
     for mark in "\\|*_<":
         text = text.replace(mark, "\\" + mark)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from benchsuite.report.units import NOTHING, dollars, number
+from benchsuite.report.money import cost_cell
+from benchsuite.report.units import NOTHING, number
 from benchsuite.types import Estimate, Noun, Point, Run, Summary
 
 
@@ -56,10 +57,8 @@ def point_columns(run: Run) -> tuple[Column, ...]:
         columns.append(column("req/s", "done", cell=_rate("requests_per_s"), drop=4))
     if any("goodput_per_s" in row.rates for row in rows):
         columns.append(column("goodput", "req/s", cell=_rate("goodput_per_s")))
-    if any("cost_per_1k_usd" in row.rates for row in rows):
-        columns.append(
-            column("$/1k req", "at load", cell=lambda row: dollars(row.rates.get("cost_per_1k_usd")))
-        )
+    if run.manifest.gpu or run.manifest.price is not None:
+        columns.append(column("$/1k req", "at load", cell=lambda row: cost_cell(run.manifest, row)))
     columns.append(column("ok/n", cell=lambda row: f"{row.outcomes.get('ok', 0):,}/{row.requests:,}"))
     return *columns, Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True)
 

@@ -15,6 +15,7 @@ from benchsuite.report.points import Column
 
 COLOURS: Final = MappingProxyType(
     {"valid": "green", "suspect": "yellow", "invalid": "bold red", "ok": "green", "problem": "bold red"}
+    | {"better": "green", "worse": "red", "undecided": "yellow"}
 )
 """Colour only supports what the words say."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from benchsuite.errors import UsageError
+from benchsuite.report.money import cost_clause, price_note
 from benchsuite.report.points import point_columns, quantile
 from benchsuite.report.render import COLOURS, table, words
 from benchsuite.report.units import duration, error_ms, number, several
@@ -96,7 +97,7 @@ def short_id(run_id: str) -> str:
 
 
 def sentence(run: Run) -> str:
-    """The result in one sentence, in tokens/s."""
+    """The result in one sentence, in tokens/s, and what the last load that it names costs."""
     manifest = run.manifest
     where = f"{manifest.identity.server} {manifest.identity.version}".strip()
     who = f"{short_model(manifest)} on {where}"
@@ -108,13 +109,14 @@ def sentence(run: Run) -> str:
         return f"{who}: none of {asked:,} requests was answered ({run.verdict})."
     first = answered[0]
     text = _first(who, first)
+    best = max(answered, key=lambda row: _value(row, "output_tokens_per_s"))
+    cost = f" {clause}." if (clause := cost_clause(best)) else ""
     if len(run.summaries) > 1:
-        best = max(answered, key=lambda row: _value(row, "output_tokens_per_s"))
         if best is not first:
             text += f"; {number(best.rates['output_tokens_per_s'])} tokens/s {_with(best)}"
-        return f"{text} ({run.verdict})."
+        return f"{text} ({run.verdict}).{cost}"
     ok = sum(row.outcomes.get("ok", 0) for row in run.summaries)
-    return f"{text}, {ok:,} of {asked:,} requests ok ({run.verdict})."
+    return f"{text}, {ok:,} of {asked:,} requests ok ({run.verdict}).{cost}"
 
 
 def _first(who: str, row: Summary) -> str:
@@ -160,6 +162,8 @@ def warning_lines(run: Run) -> Iterable[tuple[str, str]]:
         at = "; ".join(point_name(run, row) for row in unseen)
         where = f" ({at})" if len(run.summaries) > 1 else ""
         yield "told", f"note{where}: no TTFO, as no answer got past its reasoning → raise --output-tokens"
+    if note := price_note(run.manifest.gpu, run.manifest.price):
+        yield "told", f"note: {note}"
     if run.manifest.workload.trials < FEWEST_TRIALS:
         yield "told", "note: too few trials for intervals that hold → --trials 3"
 

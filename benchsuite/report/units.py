@@ -72,12 +72,15 @@ def error_ms(ms: float) -> str:
     return rounded(ms, digits=2, decimals=3)
 
 
-def dollars(estimate: Estimate | None) -> str:
-    """A price: `$0.021`, `$2.10`."""
+def dollars(estimate: Estimate | None, *, interval: bool = False) -> str:
+    """A price: `$0.021`, `$2.10`, `$13`; with `interval` `$2.10 ±0.04`."""
     if estimate is None or estimate.value is None:
         return NOTHING
     value, half = estimate.value, half_width(estimate)
-    return f"${rounded(value, half, decimals=max(2, 1 - _order(value)))}"
+    # Cents below ten dollars, two digits below a cent.
+    decimals = 0 if value >= 10 else max(2, 1 - _order(value))
+    text = f"${rounded(value, half, decimals=decimals)}"
+    return f"{text} {spread(value, half, decimals=decimals)}" if interval and half is not None else text
 
 
 def _order(value: float) -> int:

@@ -18,16 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
-from benchsuite.driver import Launch
+from benchsuite.driver import Launch, ModelForm
 from benchsuite.errors import TargetError, UsageError
-from benchsuite.servers.model import make_model, model_path
-from benchsuite.types import Call
+from benchsuite.servers.interpreter import interpreter
+from benchsuite.servers.model import is_dummy, make_model, model_path
+from benchsuite.types import Call, Noun
 
 HOST = "127.0.0.1"
 ASK_EVERY_S = 0.05
 ASK_TIMEOUT_S = 2.0
 TELL_EVERY_S = 1.0
 TAIL_BYTES = 16384
+LOG_BYTES = 1_000_000
 SECRET_OPTION = re.compile(r"(api[-_]?key|[-_]token|secret|password)$", re.IGNORECASE)
 PLAIN = re.compile(r"[\w@%+=:,./~*-]+")
 
@@ -55,12 +57,26 @@ class Server:
         """The last lines that the engine wrote to stdout or stderr; only while the `with` lasts."""
         return _tail(self.log, lines)
 
+    def log_text(self) -> str:
+        """All that the engine wrote, at most 1 MB of it from the start; only while the `with` lasts."""
+        return os.pread(self.log.fileno(), LOG_BYTES, 0).decode(errors="replace")
+
     def exit_code(self) -> int | None:
         """None while it runs; 128 + n after signal n."""
         return self.guardian.poll()
 
 
-def resolve_model(name: str, on_stage: Callable[[str], None] = _say_nothing) -> tuple[str, str]:
+class LaunchModel(Noun, frozen=True, kw_only=True):
+    """A model as an engine gets it: what to pass, what to call it, and whether its weights are made up."""
+
+    argument: str
+    name: str
+    dummy: bool = False
+
+
+def resolve_model(
+    name: str, form: ModelForm = "gguf", on_stage: Callable[[str], None] = _say_nothing
+) -> LaunchModel:
     """What to pass to an engine as its model, and what to call it in reports.
 
     `shape:5m` is made on the spot, a `.gguf` file must exist, anything else is the engine's to
@@ -68,50 +84,70 @@ def resolve_model(name: str, on_stage: Callable[[str], None] = _say_nothing) -> 
     """
     if name.startswith("shape:"):
         shape = name.removeprefix("shape:")
-        if not model_path(shape).exists():
+        if not model_path(shape, form).exists():
             on_stage(f"making the {shape} model, once for this machine")
-        return str(make_model(shape)), name
+        return LaunchModel(argument=str(make_model(shape, form)), name=name, dummy=is_dummy(shape))
     path = Path(name).expanduser()
     if name.endswith(".gguf"):
         if not path.is_file():
             raise UsageError(f"there is no model file {name}")
-        return str(path.resolve()), path.name
-    return (str(path), path.name) if path.is_absolute() else (name, name)
+        return LaunchModel(argument=str(path.resolve()), name=path.name)
+    if path.is_absolute() or (name.startswith((".", "~")) and path.is_dir()):
+        return LaunchModel(argument=str(path.resolve()), name=path.name)
+    return LaunchModel(argument=name, name=name)
+
+
+def prepared(launch: Launch, environment: str = "", chosen: str = "") -> tuple[Launch, str]:
+    """The way of starting that can be gone here, and the Python for it.
+
+    `environment` names the engine environment of benchsuite's to look into, `chosen` is the user's own
+    Python. TargetError: what it needs is missing.
+    """
+    python: str | None = sys.executable
+    if launch.module:
+        python = interpreter(launch.module, launch.program, environment, chosen)
+    missing = [need for need in launch.needs if not _is_there(need)]
+    if python and not missing:
+        return launch, python
+    if launch.otherwise is not None:
+        return prepared(launch.otherwise, environment, chosen)
+    need = missing[0] if missing else launch.module
+    raise TargetError(launch.missing or f"{need} isn't installed; install it or give a URL to attach to")
 
 
 @contextmanager
 def launched(
     launch: Launch,
     *,
-    model: str,
+    model: LaunchModel,
     slots: int,
     context: int,
     threads: int | None = None,
-    url_path: str = "",
-    timeout_s: float = 120.0,
+    python: str = sys.executable,
     on_wait: Callable[[str], None] = _say_nothing,
 ) -> Iterator[Server]:
     """A ready engine for the length of the `with`; on leaving, none of its processes is left.
 
-    `context` is in tokens per slot; `threads` None: all cores but one. `url_path` is appended to
-    the server's URL. `on_wait` hears about every second how the start goes. TargetError: something
-    that it needs is missing, it ended early, or it wasn't ready in time (with its last words).
+    `launch` and `python` as `prepared` gave them. `context` is in tokens per slot; `threads` None: all
+    cores but one. `on_wait` hears about every second how the start goes. TargetError: it ended early, or
+    it wasn't ready in time (with its last words).
     """
-    _check_needs(launch)
-    argument, _ = resolve_model(model, on_wait)
     port = _free_port()
     values = {
-        "python": sys.executable,
+        "python": python,
         "port": str(port),
-        "model": argument,
+        "model": model.argument,
+        "name": model.name,
         "slots": str(slots),
         "context": str(context),
+        "context_total": str(context * slots),
         "threads": str(threads or _default_threads()),
     }
-    argv = [_fill(part, values) for part in launch.argv]
+    words = (*launch.argv, *(launch.dummy_arguments if model.dummy else ()))
+    argv = [_fill(part, values) for part in words]
     with tempfile.TemporaryFile() as log, _guarded(argv, launch.env, log) as (guardian, pid, started):
-        url = f"http://{HOST}:{port}{url_path}"
-        _await_ready(launch.ready, port, url_path, guardian, log, started, timeout_s, on_wait)
+        _await_ready(launch, port, guardian, log, started, on_wait)
+        url = f"http://{HOST}:{port}"
         yield Server(url, pid, mask_command(argv), time.monotonic() - started, guardian, log)
 
 
@@ -130,7 +166,9 @@ def mask_command(argv: Sequence[str]) -> str:
 
 
 def _shorten(part: str) -> str:
-    return "python" if part == sys.executable else shown_path(part)
+    name = os.path.basename(part)
+    is_python = os.path.isabs(part) and name.startswith("python") and "." not in name.removeprefix("python3.")
+    return "python" if part == sys.executable or is_python else shown_path(part)
 
 
 def shown_path(text: str) -> str:
@@ -147,15 +185,12 @@ def shown_path(text: str) -> str:
     return path.name
 
 
-def _check_needs(launch: Launch) -> None:
-    for need in launch.needs:
-        with suppress(ModuleNotFoundError, ValueError):
-            if importlib.util.find_spec(need) is not None:
-                continue
-        if shutil.which(need) is None:
-            raise TargetError(
-                launch.missing or f"{need} isn't installed; install it or give a URL to attach to"
-            )
+def _is_there(need: str) -> bool:
+    """Is there a module of this environment, or a program on the PATH, of this name?"""
+    with suppress(ModuleNotFoundError, ValueError):
+        if importlib.util.find_spec(need) is not None:
+            return True
+    return shutil.which(need) is not None
 
 
 def _fill(part: str, values: dict[str, str]) -> str:
@@ -208,18 +243,16 @@ def _guarded(
 
 
 def _await_ready(
-    ready: Call,
+    launch: Launch,
     port: int,
-    url_path: str,
     guardian: "subprocess.Popen[bytes]",
     log: BinaryIO,
     started: float,
-    timeout_s: float,
     on_wait: Callable[[str], None],
 ) -> None:
     told = started
     while True:
-        answered = _answers(ready, port, url_path)
+        answered = _answers(launch.ready, port)
         now = time.monotonic()
         if (code := guardian.poll()) is not None:
             raise TargetError(f"the engine ended with code {code} before it was ready:\n{_tail(log, 12)}")
@@ -228,15 +261,15 @@ def _await_ready(
         if now - told >= TELL_EVERY_S:
             told = now
             on_wait(f"waiting for the engine to get ready, {now - started:.0f} s")
-        if now - started > timeout_s:
+        if now - started > launch.ready_s:
             raise TargetError(f"the engine wasn't ready after {now - started:.0f} s:\n{_tail(log, 12)}")
         time.sleep(ASK_EVERY_S)
 
 
-def _answers(ready: Call, port: int, url_path: str) -> bool:
+def _answers(ready: Call, port: int) -> bool:
     connection = http.client.HTTPConnection(HOST, port, timeout=ASK_TIMEOUT_S)
     try:
-        connection.request(ready.method, url_path + ready.path, ready.body or None, ready.headers)
+        connection.request(ready.method, ready.path, ready.body or None, ready.headers)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -26,7 +26,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `steady_p` is already adjusted for the number of points, `steady_change` the drift over a trial as
     a share of its median; `delivered_share` is delivered over asked; `best_hit_ratio` the largest
     share of a prompt that any request found cached; `connect_least_ms` the shortest connect time;
-    `models`: those the server lists, empty where that proves nothing.
+    `models`: those the server lists, empty where that proves nothing. `gpu` is as stated, `gpus` what
+    NVML names on the serving machine, `server_gpu` the server's own word.
     """
 
     point: Point
@@ -61,6 +62,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     best_hit_ratio: float | None
     steady_p: float | None = None
     steady_change: float | None = None
+    gpu: str = ""
+    gpus: tuple[str, ...] | None = None
+    server_gpu: str = ""
 
     @property
     def errors(self) -> int:

@@ -93,7 +93,7 @@ def distribution(
     )
 
 
-def student_t(degrees: int) -> float:
+def student_t(degrees: float) -> float:
     """The 97.5 % quantile of Student's t."""
     return float(stdtrit(degrees, 0.975))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Literal
 
+from benchsuite.money.evidence import contradiction
 from benchsuite.stats.facts import Facts
 from benchsuite.types import Warning
 
@@ -325,6 +326,15 @@ def wrong_model(facts: Facts) -> Warning | None:
     return _warning("wrong_model", "suspect", text, advice, listed=len(listed))
 
 
+def gpu_contradicted(facts: Facts) -> Warning | None:
+    """Dollars are those of the GPU that was stated."""
+    against = contradiction(facts.gpu, facts.gpus, facts.server_gpu)
+    if against is None:
+        return None
+    text = f"{facts.gpu} was stated, but {against}"
+    return _warning("gpu_contradicted", "suspect", text, "leave --gpu out, or state what serves")
+
+
 def interrupted(facts: Facts) -> Warning | None:
     """The run was stopped before its end."""
     if not facts.interrupted:
@@ -354,6 +364,7 @@ RULES: tuple[Callable[[Facts], Warning | None], ...] = (
     round_trip,
     own_error,
     wrong_model,
+    gpu_contradicted,
     interrupted,
 )
 

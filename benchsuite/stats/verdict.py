@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from benchsuite.money.cost import load_costs
 from benchsuite.stats import metrics, rates
 from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, trials_of
 from benchsuite.stats.facts import Facts, nearest_tested
@@ -18,6 +19,7 @@ from benchsuite.types import (
     Estimate,
     Lengths,
     Point,
+    Price,
     Selftest,
     Summary,
     TrialInfo,
@@ -38,7 +40,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """What a run knows about itself and its server, the same for all its points.
 
     `model` is what was asked for, `models` what the server lists; empty where that proves nothing, as
-    with a server of our own. `selftest`: this machine's own error, where it is known.
+    with a server of our own. `selftest`: this machine's own error, where it is known. `gpu` is as stated,
+    `gpus` what NVML names on the serving machine, `server_gpu` the server's own word.
     """
 
     workload: Workload
@@ -49,6 +52,10 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     selftest: Selftest | None = None
     interrupted: bool = False
+    price: Price | None = None
+    gpu: str = ""
+    gpus: tuple[str, ...] | None = None
+    server_gpu: str = ""
 
 
 def summarise_all(
@@ -87,15 +94,16 @@ def _measure(
     columns = [each for _, each, _ in trials]
     found = metrics.point_metrics(point, columns)
     windowed = [(each, window) for _, each, window in trials if window is not None]
-    workload = conditions.workload
+    workload, means = conditions.workload, _means(point, columns)
+    speeds = rates.point_rates(point, workload.slo, workload.cache, windowed, found["tpot"])
     summary = Summary(
         point=point,
         requests=sum(map(len, columns)),
         outcomes=_counts(table, "outcome", OUTCOMES),
         error_kinds=_counts(table, "error_kind"),
         metrics=found,
-        rates=rates.point_rates(point, workload.slo, workload.cache, windowed, found["tpot"]),
-        means=_means(point, columns) | {"in_flight": _mean_in_flight(windowed)},
+        rates=speeds | load_costs(speeds, means["prompt_tokens"], conditions.price),
+        means=means | {"in_flight": _mean_in_flight(windowed)},
         verdict="valid",
         warnings=(),
     )
@@ -158,6 +166,9 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         best_hit_ratio=max((float(each.max()) for each in hits if len(each)), default=None),
         steady_p=steady_p,
         steady_change=steady_change,
+        gpu=conditions.gpu,
+        gpus=conditions.gpus,
+        server_gpu=conditions.server_gpu,
     )
 
 

@@ -36,6 +36,7 @@ _T = TypeVar("_T", bound=Noun)
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _RUN_ID = re.compile(f"[{_CROCKFORD}]{{26}}")
 _TRIAL_FILE = re.compile(r"(?P<point>\d+)-(?P<trial>\d+)(?:\.(?P<part>\d+))?\.parquet")
+_LATEST = re.compile(r"latest(?:~(\d{1,6}))?")
 _LISTED = 5
 """How many runs an ambiguous prefix lists."""
 
@@ -215,16 +216,23 @@ class Store:
     def select(self, selector: str) -> RunDir:
         """The run called `latest` (the newest finished one), or the one whose id starts with `selector`.
 
-        Raises `StoreError` if there is none or more than one, saying which there are.
+        `latest~1` is the finished run before `latest`, and so on. Raises `StoreError` if there is none
+        or more than one, saying which there are.
         """
         runs = self.runs()
         if not runs:
             raise StoreError(f"no runs in {self.path} yet; make one with `benchsuite run`, or name a --store")
-        if selector == "latest":
-            finished = next((run_dir for run_dir in runs if not run_dir.partial), None)
-            if finished is None:
+        if match := _LATEST.fullmatch(selector):
+            finished = [run_dir for run_dir in runs if not run_dir.partial]
+            back = int(match[1] or 0)
+            if not finished:
                 raise StoreError(_none_finished(self.path, runs))
-            return finished
+            if back >= len(finished):
+                count = len(finished)
+                raise StoreError(
+                    f"no {selector!r}: {self.path} has only {count} finished run{'s' * (count != 1)}"
+                )
+            return finished[back]
         wanted = selector.lower()
         # The screen shortens ids in the middle, and what it shows can be pasted.
         begin, _, end = wanted.replace("...", "…").partition("…")
@@ -297,10 +305,9 @@ def _placed(table: "pa.Table", point: int, trial: int) -> "pa.Table":
 
 def _write_json(path: Path, value: Noun) -> None:
     """Whole or not at all, even through a power cut."""
-    text = msgspec.json.encode(_infinities_as_words(msgspec.to_builtins(value)))
     tmp = path.with_name(path.name + ".tmp")
     with tmp.open("wb") as file:
-        file.write(msgspec.json.format(text, indent=1) + b"\n")
+        file.write(as_json(value))
         file.flush()
         os.fsync(file.fileno())
     tmp.replace(path)
@@ -309,6 +316,12 @@ def _write_json(path: Path, value: Noun) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def as_json(value: Any) -> bytes:
+    """A noun, or several, as indented JSON (UTF-8) that ends with a line feed."""
+    text = msgspec.json.encode(_infinities_as_words(msgspec.to_builtins(value)))
+    return msgspec.json.format(text, indent=1) + b"\n"
 
 
 def _infinities_as_words(value: Any) -> Any:

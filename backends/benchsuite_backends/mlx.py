@@ -1,0 +1,93 @@
+"""MLX's server, `mlx_lm.server`."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import openai as dialect
+from benchsuite_backends.starting import arguments, option, switch
+
+LOADED = "default_model"
+"""MLX's own name for the model that it was started with; any other name makes it load that one."""
+CARD = {"id", "object", "created"}
+"""All that MLX says of a model, fewer facts than any other server."""
+
+SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
+    {
+        "max-seqs": option("--decode-concurrency", "most answers written at once"),
+        "max-prefills": option("--prompt-concurrency", "most prompts read at once"),
+        "prefill-step": option("--prefill-step-size", "tokens of a prompt read in one step"),
+        "prefix-cache": switch("reuse of prompts' beginnings", off=("--prompt-cache-size", "0")),
+        "kv-bits": option("--kv-bits", "4 or 8: cached keys and values, one request at a time"),
+        "draft-model": option("--draft-model", "a smaller model that guesses ahead"),
+        "draft-tokens": option("--num-draft-tokens", "tokens guessed ahead"),
+        "pipeline": switch("machines hold layers instead of sharing each", on=("--pipeline",)),
+    }
+)
+
+
+class MLX:
+    """Options: `endpoint=chat|completions`."""
+
+    name: ClassVar[str] = "mlx"
+    title: ClassVar[str] = "MLX"
+    default_url: ClassVar[str] = "http://localhost:8080"
+    key_variables: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        exact_output=False, cache_off=False, cached_tokens=True, server_timings=False, launch=True
+    )
+    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+
+    def launch(self, target: Target) -> Launch | None:
+        """Its server with everything but the number of answers as it comes."""
+        ours = {"max-seqs": ("--decode-concurrency", "{slots}")}
+        return Launch(
+            argv=(
+                *("{python}", "-m", "mlx_lm", "server", "--model", "{model}"),
+                *("--host", "127.0.0.1", "--port", "{port}", "--log-level", "WARNING"),
+                *arguments(ours, self.settings, target),
+            ),
+            env={"HF_HUB_OFFLINE": "1"},
+            module="mlx_lm",
+            program="mlx_lm.server",
+            missing=(
+                "MLX isn't installed where benchsuite looks: pip install mlx-lm (with mlx[cpu] on Linux; any "
+                "environment, its commands on the PATH), or measure a running server: --backend mlx --url URL"
+            ),
+            ready=Call(method="GET", path="/health"),
+            ready_s=600.0,
+            model_form="f32",
+        )
+
+    def identify(self, target: Target) -> tuple[Call, ...]:
+        """The models, and health below a server's root."""
+        models = dialect.path(target, "models")
+        paths = (models, "/health") if models == "/v1/models" else (models,)
+        return tuple(dialect.get(target, path) for path in paths)
+
+    def identity(self, tapes: tuple[Tape, ...]) -> Identity | None:
+        """Python's plain HTTP server, and a list of models that says little or, without a cache, nothing."""
+        header = next((value for name, value in tapes[0].headers if name.lower() == "server"), "")
+        listed = dialect.listed(tapes[0])
+        empty = tapes[0].status == 200 and not tapes[0].body
+        if not header.startswith("BaseHTTP/") or (listed is None and not empty):
+            return None
+        models = listed or []
+        healthy = len(tapes) == 1 or dialect.answer(tapes[1]) == {"status": "ok"}
+        if not healthy or any(set(model) != CARD for model in models):
+            return None
+        # Of a model that lies in a folder it tells the path; others in its list are only on the disk.
+        paths = [model["id"] for model in models if model["id"].startswith("/")]
+        return Identity(server="MLX", models=(LOADED,), details={"model": paths[-1]} if paths else {})
+
+    def encode(self, request: Request, target: Target) -> Call:
+        """Output length is an upper bound. No seed: it would make MLX answer one request at a time."""
+        # A name without a slash is a shape's or a folder's: ours for the one that it has loaded.
+        return dialect.call(request, target, extra={} if "/" in target.model else {"model": LOADED})
+
+    def decode(self, tape: Tape) -> Reply:
+        """The OpenAI dialect."""
+        return dialect.decode(tape)

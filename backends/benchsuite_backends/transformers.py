@@ -1,0 +1,91 @@
+"""Hugging Face's own server, `transformers serve`."""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import openai as dialect
+from benchsuite_backends.starting import arguments, option, switch
+
+OWN_PATHS = {"/v1/chat/completions", "/load_model", "/reset"}
+"""Paths that no other server has together."""
+
+SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
+    {
+        "batching": switch("continuous batching, with a paged cache", on=("--continuous-batching",)),
+        "max-batched-tokens": option("--cb-max-batch-tokens", "most tokens in one step, when batching"),
+        "block-size": option("--cb-block-size", "tokens in a block of the cache, when batching"),
+        "blocks": option("--cb-num-blocks", "blocks of the cache, when batching"),
+        "gpu-memory": option("--cb-max-memory-percent", "share of GPU memory for the cache, 0 to 1"),
+        "cuda-graphs": switch(
+            "CUDA graphs, when batching", on=("--cb-use-cuda-graph",), off=("--no-cb-use-cuda-graph",)
+        ),
+        "attention": option("--attn-implementation", "implementation of attention"),
+        "compile": switch("torch.compile", on=("--compile",)),
+        "quantization": option("--quantization", "bnb-4bit or bnb-8bit"),
+        "dtype": option("--dtype", "type of weights and activations"),
+        "device": option("--device", "where it computes, e.g. cuda:0 or cpu"),
+        "seed": option("--default-seed", "seed of its random numbers"),
+    }
+)
+
+
+class Transformers:
+    """Options: `endpoint=chat|completions`."""
+
+    name: ClassVar[str] = "transformers"
+    title: ClassVar[str] = "transformers serve"
+    default_url: ClassVar[str] = "http://localhost:8000"
+    key_variables: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        exact_output=True, cache_off=False, cached_tokens=False, server_timings=False, launch=True
+    )
+    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+
+    def launch(self, target: Target) -> Launch | None:
+        """Its server, pinned to one model, as it comes."""
+        return Launch(
+            argv=(
+                *("{python}", "-m", "transformers.cli.transformers", "serve", "{model}"),
+                *("--host", "127.0.0.1", "--port", "{port}"),
+                *arguments({}, self.settings, target),
+            ),
+            # More threads than free cores make torch wait for itself: tokens take up to 20 times as long.
+            env={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "{threads}"},
+            module="transformers",
+            program="transformers",
+            missing=(
+                "transformers isn't installed where benchsuite looks: pip install 'transformers[serving]' "
+                "(in any environment, its command on the PATH), or measure a running server: --url URL"
+            ),
+            ready=Call(method="GET", path="/health"),
+            ready_s=1800.0,
+            model_form="f32",
+        )
+
+    def identify(self, target: Target) -> tuple[Call, ...]:
+        """Its description: its list of models fails where nothing was downloaded."""
+        return (dialect.get(target, "/openapi.json"),)
+
+    def identity(self, tapes: tuple[Tape, ...]) -> Identity | None:
+        """It tells neither its version nor its model; a request that names none gets the one it has."""
+        paths = dialect.answer(tapes[0]).get("paths")
+        known = isinstance(paths, dict) and paths.keys() >= OWN_PATHS
+        return Identity(server="transformers") if known else None
+
+    def encode(self, request: Request, target: Target) -> Call:
+        """Always exactly the asked output, by a generation config that forbids an earlier end."""
+        config = json.dumps({"min_new_tokens": request.min_output_tokens})
+        extra: dict[str, Any] = {"generation_config": config}
+        if "/" not in target.model:
+            # A shape's or a folder's name, which is ours: null is the model that it was started with.
+            extra["model"] = None
+        return dialect.call(request, target, extra=extra)
+
+    def decode(self, tape: Tape) -> Reply:
+        """The OpenAI dialect; its end is the finish reason."""
+        return dialect.decode(tape)

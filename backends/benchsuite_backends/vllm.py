@@ -1,0 +1,168 @@
+"""vLLM's OpenAI-compatible server."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import openai as dialect
+from benchsuite_backends.starting import arguments, option, switch
+
+SALT_BYTES = 60
+"""How much of a cold prompt's beginning makes its salt; vLLM takes 128 characters, hex has two a byte."""
+
+LOADING: Final = (
+    re.compile(r"Model loading took [\d.]+ GiB(?: memory)? and ([\d.]+) seconds"),
+    re.compile(r"Loading weights took ([\d.]+) seconds"),
+)
+"""What workers log of loading, the fuller account first; on a CPU there is only the second."""
+
+SPOKEN: Final[Mapping[str, str]] = MappingProxyType({"True": "on", "False": "off"})
+
+SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
+    {
+        "tp": option("--tensor-parallel-size", "GPUs that share each layer"),
+        "pp": option("--pipeline-parallel-size", "groups of GPUs that each hold some layers"),
+        "dp": option("--data-parallel-size", "copies of the model"),
+        "ep": switch("experts shared out over GPUs", on=("--enable-expert-parallel",)),
+        "max-seqs": option("--max-num-seqs", "most requests in one batch"),
+        "max-len": option("--max-model-len", "most tokens of a prompt and its answer"),
+        "max-batched-tokens": option("--max-num-batched-tokens", "most tokens in one step"),
+        "gpu-memory": option("--gpu-memory-utilization", "share of GPU memory to take, 0 to 1"),
+        "prefix-cache": switch(
+            "reuse of prompts' beginnings",
+            on=("--enable-prefix-caching",),
+            off=("--no-enable-prefix-caching",),
+        ),
+        "chunked-prefill": switch(
+            "long prompts in several steps",
+            on=("--enable-chunked-prefill",),
+            off=("--no-enable-chunked-prefill",),
+        ),
+        "dtype": option("--dtype", "type of weights and activations"),
+        "quantization": option("--quantization", "how weights are quantized"),
+        "kv-cache-dtype": option("--kv-cache-dtype", "type of cached keys and values"),
+        "block-size": option("--block-size", "tokens in a block of the cache"),
+        "load-format": option("--load-format", "how weights are read; dummy: made up"),
+        "eager": switch("no compiling and no CUDA graphs", on=("--enforce-eager",)),
+        "compile": Setting(help="0 to 3: how much is compiled", arguments={"*": ("-O{value}",)}),
+        "attention": option("--attention-backend", "implementation of attention"),
+        "async-scheduling": switch(
+            "the next step planned while one runs",
+            on=("--async-scheduling",),
+            off=("--no-async-scheduling",),
+        ),
+        "stream-interval": option("--stream-interval", "tokens in one event"),
+        "timings": switch("the server's own timings in answers", on=("--enable-per-request-metrics",)),
+        "seed": option("--seed", "seed of its random numbers"),
+    }
+)
+
+
+class VLLM:
+    """Options: `endpoint=chat|completions`."""
+
+    name: ClassVar[str] = "vllm"
+    title: ClassVar[str] = "vLLM"
+    default_url: ClassVar[str] = "http://localhost:8000"
+    key_variables: ClassVar[tuple[str, ...]] = ("VLLM_API_KEY",)
+    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    # Cached tokens and timings are told only by a server that was started with the flags for it.
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        exact_output=True, cache_off=False, cached_tokens=False, server_timings=False, launch=True
+    )
+    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+
+    def launch(self, target: Target) -> Launch | None:
+        """Its API server as a module: unlike the command `vllm`, it is there in every build."""
+        ours = {"max-seqs": ("--max-num-seqs", "{slots}"), "max-len": ("--max-model-len", "{context}")}
+        return Launch(
+            argv=(
+                *("{python}", "-m", "vllm.entrypoints.openai.api_server"),
+                *("--model", "{model}", "--served-model-name", "{name}"),
+                *("--host", "127.0.0.1", "--port", "{port}"),
+                *("--enable-prompt-tokens-details", "--generation-config", "vllm"),
+                *arguments(ours, self.settings, target),
+            ),
+            env={
+                "HF_HUB_OFFLINE": "1",
+                "DO_NOT_TRACK": "1",
+                "VLLM_NO_USAGE_STATS": "1",
+                "VLLM_SERVER_DEV_MODE": "1",
+                "VLLM_CPU_KVCACHE_SPACE": "1",
+            },
+            module="vllm",
+            program="vllm",
+            missing=(
+                "vLLM isn't installed where benchsuite looks: pip install vllm (in any environment, its "
+                "command on the PATH), or measure a running server: --backend vllm --url URL"
+            ),
+            ready=Call(method="GET", path="/health"),
+            ready_s=1800.0,
+            model_form="bf16",
+            dummy_arguments=("--load-format", "dummy"),
+        )
+
+    def identify(self, target: Target) -> tuple[Call, ...]:
+        """The models, which wait for a key where there is one; version, and settings in development mode."""
+        paths = (dialect.path(target, "models"), "/version", "/server_info?config_format=json")
+        return tuple(dialect.get(target, path) for path in paths)
+
+    def identity(self, tapes: tuple[Tape, ...]) -> Identity | None:
+        """Every model is owned by vLLM; the rest as far as it is told."""
+        models = dialect.listed(tapes[0])
+        if not models or any(model.get("owned_by") != "vllm" for model in models):
+            return None
+        version, info = ([dialect.answer(tape) for tape in tapes[1:]] + [{}, {}])[:2]
+        config = _part(info, "vllm_config")
+        slots = _part(config, "scheduler_config").get("max_num_seqs")
+        contexts = [model["max_model_len"] for model in models if isinstance(model.get("max_model_len"), int)]
+        return Identity(
+            server="vLLM",
+            version=str(version.get("version", "")),
+            models=tuple(model["id"] for model in models),
+            context_tokens=min(contexts, default=None),
+            slots=slots if isinstance(slots, int) else None,
+            details=_details(config, _part(info, "system_env")),
+        )
+
+    def encode(self, request: Request, target: Target) -> Call:
+        """Always exactly the asked output; a cold request shares no cached block, the template's neither."""
+        extra: dict[str, Any] = {"ignore_eos": True, "min_tokens": request.min_output_tokens}
+        if request.cache == "cold":
+            # The salt that cold prompts begin with, once more: what comes before it is salted too.
+            extra["cache_salt"] = request.messages[-1].content.encode()[:SALT_BYTES].hex() or "0"
+        return dialect.call(request, target, extra=extra)
+
+    def decode(self, tape: Tape) -> Reply:
+        """The OpenAI dialect, with vLLM's `metrics` where they are switched on."""
+        return dialect.decode(tape)
+
+    def load_seconds(self, log: str) -> float | None:
+        """The slowest worker's."""
+        found = next((times for line in LOADING if (times := line.findall(log))), [])
+        return max(map(float, found), default=None)
+
+
+def _part(values: dict[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _details(config: dict[str, Any], system: dict[str, Any]) -> dict[str, str]:
+    """What a server in development mode says of its settings and its device; empty where it doesn't."""
+    model, cache, parallel = (_part(config, f"{name}_config") for name in ("model", "cache", "parallel"))
+    gpus = str(system.get("nvidia_gpu_models") or "").splitlines()
+    found = {
+        "dtype": str(model.get("dtype") or "").removeprefix("torch."),
+        "quantization": model.get("quantization"),
+        "kv_cache_dtype": cache.get("cache_dtype"),
+        "prefix_cache": SPOKEN.get(str(cache.get("enable_prefix_caching"))),
+        "load_format": _part(config, "load_config").get("load_format"),
+        "tensor_parallel": parallel.get("tensor_parallel_size"),
+        "device": _part(config, "device_config").get("device"),
+        "gpu": gpus[0].partition(": ")[2] or gpus[0] if gpus else "",
+    }
+    return {name: str(value) for name, value in found.items() if value}

@@ -1,0 +1,87 @@
+"""Which targets a command names: `--backend a,b`, `--model x,y`, or words like `vllm:model@http://…`."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from benchsuite.discovery import Found
+    from benchsuite.errors import ChoiceNeeded
+
+Named = tuple[str, str, str]
+"""Backend, URL and model; empty where the backend or the server decides."""
+
+
+def named_targets(given: dict[str, Any]) -> list[Named]:
+    """Every target that `run` was asked to measure, in that order; backends first, then models."""
+    from benchsuite.errors import UsageError
+
+    backends, models = _listed(given["backend"]), _listed(given["model"]) or [""]
+    url = given["url"] or ""
+    if given["target"]:
+        if backends or url:
+            raise UsageError("name targets either as words or with --backend and --url, not both")
+        parsed = [parse_target(word) for word in given["target"]]
+        return [(name, at, own or model) for name, at, own in parsed for model in ([""] if own else models)]
+    if url and len(backends) > 1:
+        raise UsageError("--url is one server's; name several as BACKEND@URL BACKEND@URL")
+    return [(name, url, model) for name in backends or ["openai" if url else "local"] for model in models]
+
+
+def parse_target(word: str) -> Named:
+    """`backend[:model][@url]` in its parts; a UsageError for anything else."""
+    from benchsuite.cli.kinds import server_url
+    from benchsuite.driver import backends
+    from benchsuite.errors import UsageError
+
+    rest, at, url = word.partition("@http")
+    backend, _, model = rest.partition(":")
+    if backend not in backends():
+        known = ", ".join(backends())
+        raise UsageError(
+            f"{word!r} is no target: it looks like BACKEND, BACKEND:MODEL or BACKEND@URL ({known})"
+        )
+    return backend, server_url(f"http{url}") if at else "", model
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+# ---------------------------------------------------------------- asking
+
+
+def may_ask() -> bool:
+    """Is there a person at a terminal to answer?"""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def offered(found: "tuple[Found, ...]") -> "Found | None":
+    """Offer what answers on this machine, one after another; None: nothing, or nothing wanted."""
+    for one in found:
+        if click.confirm(f"{described(one)}. Measure it?", default=True, err=True):
+            return one
+    return None
+
+
+def described(found: "Found") -> str:
+    """`vLLM 0.33.0 answers at http://localhost:8000 with qwen3-8b loaded`."""
+    from benchsuite.target import shown_model
+
+    identity = found.identity
+    title = f"{found.title} {identity.version}".strip()
+    models = [shown_model(name) for name in identity.models]
+    more = (
+        f" with {models[0]} loaded" if len(models) == 1 else f" with {len(models)} models" if models else ""
+    )
+    return f"{title} answers at {found.url}{more}"
+
+
+def chosen(needed: "ChoiceNeeded") -> str:
+    """Ask for one of the choices by its number."""
+    click.echo(f"{needed.question[0].upper()}{needed.question[1:]}:", err=True)
+    for number, choice in enumerate(needed.choices, 1):
+        click.echo(f"  {number}  {choice}", err=True)
+    number = click.prompt("Number", type=click.IntRange(1, len(needed.choices)), default=1, err=True)
+    return needed.choices[number - 1]

@@ -1,0 +1,261 @@
+"""Comparisons as text: who is better in what, what the runs differ in, a table, and what to know."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from benchsuite.compare import Comparison, Row, Side
+from benchsuite.report.definitions import RATES
+from benchsuite.report.markdown import escaped, markdown_row
+from benchsuite.report.points import Column
+from benchsuite.report.render import table, words
+from benchsuite.report.screen import short_id
+from benchsuite.report.units import NOTHING, dollars, number, rounded, several
+from benchsuite.stats.compare import Finding
+from benchsuite.types import Estimate, Point
+
+_TITLES: Final = MappingProxyType(
+    {
+        "ttft_from_due_p50": "TTFT from due p50",
+        "ttft_from_due_p90": "TTFT from due p90",
+        "ttft_p50": "TTFT p50",
+        "ttft_p90": "TTFT p90",
+        "tpot_p50": "TPOT p50",
+        "e2e_from_due_p50": "E2E from due p50",
+        "e2e_p50": "E2E p50",
+    }
+)
+_VERDICTS: Final[tuple[tuple[Finding, str], ...]] = (
+    ("better", "better in"),
+    ("worse", "worse in"),
+    ("same", "the same in"),
+    ("undecided", "undecided in"),
+)
+_DIGEST_SHOWN = 12
+_SMALL_RATIO = 0.3
+_NARROW = 0.02
+_LEAST_PERCENT = 0.1
+_BLIND = "Intervals know how much the trials of a run differ, not what changed between the runs."
+_CSV = (
+    *("base_run", "other_run", "prompt_tokens", "output_tokens", "concurrency", "rate", "metric", "unit"),
+    *("better", "base", "other", "base_trials", "other_trials", "ratio", "low", "high", "detectable"),
+    *("verdict", "note"),
+)
+
+
+def compared_screen(comparisons: Sequence[Comparison], *, width: int, styled: bool = False) -> str:
+    """Each comparison for a terminal, one below the other; ends without a line feed."""
+    parts = []
+    for at, found in enumerate(comparisons, 1):
+        letters = ("A", letter(at))
+        lines = [words(sentence(found, letters), width=width, styled=styled, style="bold"), ""]
+        lines += [words(f" {line}", width=width, indent=3) for line in _who(found, letters)]
+        lines += [words(f" {line}", width=width, indent=3) for line in _differences(found)]
+        lines += ["", _tables(found, letters, width=width, styled=styled), ""]
+        lines += [words(f" {line}", width=width, indent=3) for line in _notes(found, letters)]
+        parts.append("\n".join(lines))
+    return "\n\n\n".join(parts)
+
+
+def compared_markdown(comparisons: Sequence[Comparison]) -> str:
+    """The same to paste into an issue; ends with a line feed."""
+    parts = []
+    for at, found in enumerate(comparisons, 1):
+        letters = ("A", letter(at))
+        headings = ["at", "metric", *letters, f"{letters[1]}/A", "95 %", "verdict", "smallest seen"]
+        lines = [f"**{escaped(sentence(found, letters))}**", ""]
+        lines += [f"- {escaped(line)}" for line in (*_who(found, letters), *_differences(found))]
+        lines += ["", markdown_row(headings), markdown_row([":--", ":--", *["--:"] * 4, ":--", "--:"])]
+        for pair in found.points:
+            for row in pair.rows:
+                lines.append(markdown_row([_point_name(found, pair.point), *_cells(row)]))
+        lines += ["", *(f"- {escaped(line)}" for line in _notes(found, letters))]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def compared_csv(comparisons: Sequence[Comparison]) -> str:
+    """One row a metric and point, numbers as they are; what there isn't is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_CSV)
+    for found in comparisons:
+        for pair in found.points:
+            point = pair.point
+            for row in pair.rows:
+                effect = row.effect
+                writer.writerow(
+                    [
+                        *(found.base.run_id, found.other.run_id, point.prompt_tokens, point.output_tokens),
+                        *(point.concurrency, point.rate, row.metric, row.unit, row.better),
+                        *(row.base, row.other, *row.trials, effect.ratio, effect.low, effect.high),
+                        *(effect.detectable, effect.verdict, row.note),
+                    ]
+                )
+    return text.getvalue()
+
+
+def letter(at: int) -> str:
+    """How the run at this place is called: A, B… Z, then R26."""
+    return chr(ord("A") + at) if at < 26 else f"R{at}"
+
+
+def sentence(found: Comparison, letters: tuple[str, str] = ("A", "B")) -> str:
+    """Who is better in what. A metric whose verdict isn't the same at all points is named with its points."""
+    verdicts: dict[str, dict[Finding, list[str]]] = {}
+    for pair in found.points:
+        for row in pair.rows:
+            places = verdicts.setdefault(row.metric, {})
+            places.setdefault(row.effect.verdict, []).append(_point_name(found, pair.point))
+    clauses = []
+    for verdict, words_for_it in _VERDICTS:
+        names = [
+            title(metric) if len(places) == 1 else f"{title(metric)} ({'; '.join(places[verdict])})"
+            for metric, places in verdicts.items()
+            if verdict in places
+        ]
+        if names:
+            all_of_it = len(names) == len(verdicts) > 1 and all(len(each) == 1 for each in verdicts.values())
+            clauses.append(f"{words_for_it} {'all of ' if all_of_it else ''}{several(names)}")
+    a, b = letters
+    return f"{_name(found.other)} ({b}) against {_name(found.base)} ({a}): {'; '.join(clauses)}."
+
+
+def title(metric: str) -> str:
+    """A metric's name for people."""
+    return _TITLES.get(metric) or RATES[metric][0]
+
+
+def _name(side: Side) -> str:
+    model = side.model.rstrip("/").rsplit("/", 1)[-1] or "the model"
+    return f"{model} on {side.server}"
+
+
+def _who(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
+    """Which runs, and how sound they are."""
+    for name, side in zip(letters, (found.base, found.other), strict=True):
+        status = "" if side.status == "finished" else f", {side.status}"
+        when = side.started[:16].replace("T", " ")
+        yield f"{name}: run {short_id(side.run_id)}, {when} UTC, {side.verdict}{status}"
+
+
+def _differences(found: Comparison) -> Iterator[str]:
+    """What differs, and what was the same."""
+    for each in found.differs_in:
+        yield f"differs in {each.name}: {each.base} → {each.other}"
+    if not found.differs_in:
+        yield "differs in nothing that was recorded"
+    asked = f"the same workload {found.workload}"
+    if found.digest_equal:
+        asked += f" (digest {found.workload_digest[:_DIGEST_SHOWN]})"
+    elif found.asked_differently:
+        changed = [f"{each.name} ({each.base} → {each.other})" for each in found.asked_differently]
+        asked += f" but for {several(changed)}"
+    text = "prompts of the same text" if found.same == "text" else "prompts of the same number of tokens"
+    yield f"equal: {asked}; {text}, {found.cache} cache; metrics {found.metrics_version}"
+
+
+def _tables(found: Comparison, letters: tuple[str, str], *, width: int, styled: bool) -> str:
+    """One table, with a line of its own above each point's rows."""
+    rows = [row for pair in found.points for row in pair.rows]
+    headings: tuple[tuple[str, ...], ...] = (
+        *((" ",), (letters[0],), (letters[1],), (f"{letters[1]}/A",), ("95 %",), ("verdict",)),
+        ("smallest", "seen"),
+    )
+    cells = zip(*map(_cells, rows), strict=True)
+    columns = [
+        Column(heading=heading, cells=tuple(column), left=at in {0, 5}, whole=True)
+        for at, (heading, column) in enumerate(zip(headings, cells, strict=True))
+        if at < len(headings) - 1 or any(column)
+    ]
+    lines = table(columns, width=width, styled=styled).split("\n")
+    head = len(lines) - len(rows)
+    shown, at = lines[:head], head
+    for pair in found.points:
+        if pair.rows:
+            shown.append(
+                words(f" At {_point_name(found, pair.point)}", width=width, styled=styled, style="bold")
+            )
+            shown += lines[at : at + len(pair.rows)]
+            at += len(pair.rows)
+    return "\n".join(shown)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """Metric, both values, ratio, interval, verdict, and what could have been seen."""
+    effect = row.effect
+    ratio = NOTHING if effect.ratio is None else f"×{_ratio(effect.ratio, row)}"
+    interval = row.note or NOTHING
+    if effect.low is not None and effect.high is not None:
+        interval = f"{_ratio(effect.low, row)} to {_ratio(effect.high, row)}"
+    unseen = effect.detectable is not None and effect.verdict in {"same", "undecided"}
+    percent = 100 * (effect.detectable or 0)
+    least = "<0.1" if percent < _LEAST_PERCENT else rounded(percent, digits=2, decimals=1)
+    seen = f"{least} %" if unseen else ""
+    return (
+        title(row.metric),
+        _value(row, row.base),
+        _value(row, row.other),
+        ratio,
+        interval,
+        effect.verdict,
+        seen,
+    )
+
+
+def _ratio(value: float, row: Row) -> str:
+    """In two or three decimals, the same for the ratio and its interval: those that tell them apart."""
+    effect = row.effect
+    least = min(each for each in (effect.low, effect.ratio) if each is not None)
+    fine = least < _SMALL_RATIO or (effect.detectable is not None and effect.detectable < _NARROW)
+    return rounded(value, digits=4 if fine else 3, decimals=3 if fine else 2)
+
+
+def _value(row: Row, value: float | None) -> str:
+    estimate = Estimate(value=value)
+    if row.metric == "cost_per_1k_usd":
+        return dollars(estimate)
+    return number(estimate, unit="ms" if row.unit == "ms" else "")
+
+
+def _point_name(found: Comparison, point: Point) -> str:
+    """A point's load, and its lengths where the points compared differ in them."""
+    points = [pair.point for pair in found.points]
+    parts = [point.label]
+    if len({each.prompt_tokens for each in points}) > 1:
+        parts.append(f"{point.prompt_tokens:,} in")
+    if len({each.output_tokens for each in points}) > 1:
+        parts.append(f"{point.output_tokens:,} out")
+    return ", ".join(parts)
+
+
+def _notes(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
+    """What to know of these numbers, and what to do about it."""
+    a, b = letters
+    for name, side in zip(letters, (found.base, found.other), strict=True):
+        for reason in side.reasons:
+            yield f"{name} {reason}"
+    for name, points in ((a, found.only_base), (b, found.only_other)):
+        if points:
+            yield f"not compared, as only {name} has them: {'; '.join(map(_whole_name, points))}"
+    rows = [row for pair in found.points for row in pair.rows]
+    for few in sorted({row.note for row in rows if row.note.startswith("n<")}):
+        yield f"{few}: this quantile takes {few[2:]} answered requests in each run → longer trials"
+    if any(row.note == "--trials 3" for row in rows):
+        yield "fewer than two trials give no interval, so nothing is decided → measure with --trials 3"
+    if any(row.effect.verdict == "undecided" and not row.note for row in rows):
+        yield (
+            f"undecided: the interval holds no difference as well as one beyond ±{100 * found.margin:g} % "
+            "→ longer trials, or more of them (--trials 6), narrow it"
+        )
+    if any(pair.point.load == "open" for pair in found.points):
+        yield "at a given rate, tok/s and req/s follow the schedule as long as the server keeps up"
+    if any(_cells(row)[-1] for row in rows):
+        yield "smallest seen: a smaller effect could not have been seen"
+    yield f"{a} and {b} are geometric means of the trials' numbers, {b}/{a} their ratio. {_BLIND}"
+
+
+def _whole_name(point: Point) -> str:
+    return f"{point.label}, {point.prompt_tokens:,} in, {point.output_tokens:,} out"

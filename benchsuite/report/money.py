@@ -1,0 +1,70 @@
+"""What a run's point costs, in words: cells, a clause of the result's sentence, and how it came about."""
+
+from collections.abc import Iterator
+
+from benchsuite.money.gpus import AS_STATED, as_typed, find, nearest, price_of
+from benchsuite.report.units import dollars
+from benchsuite.types import Manifest, Price, Summary
+
+UNKNOWN = "unknown"
+COST = "cost_per_1k_usd"
+
+
+def cost_cell(manifest: Manifest, row: Summary) -> str:
+    """`$2.10`; `unknown` where a GPU was named whose price isn't known, empty where none was."""
+    if manifest.price is None:
+        return UNKNOWN if manifest.gpu else ""
+    return dollars(row.rates.get(COST))
+
+
+def cost_clause(row: Summary) -> str:
+    """`$2.10 per 1,000 requests at 8 in flight; not at capacity`, or nothing without a cost."""
+    cost = row.rates.get(COST)
+    if cost is None or cost.value is None:
+        return ""
+    load = row.point.label if row.point.load == "offline" else f"at {row.point.label}"
+    return f"{dollars(cost)} per 1,000 requests {load}; not at capacity"
+
+
+def price_note(gpu: str, price: Price | None) -> str | None:
+    """Why $ is unknown and what to do, where a GPU was named (as on the command line) without a price."""
+    if not gpu or price is not None:
+        return None
+    name, _ = as_typed(gpu)
+    if price_of(gpu, None) is not None:
+        return f"this run was stored without the price of {name}, so $ is {UNKNOWN} → measure again"
+    near = nearest(name) if find(name) is None else None
+    hint = f"did you mean {near}? Or " if near else ""
+    return f"the price of {name} isn't known, so $ is {UNKNOWN} → {hint}--gpu-price USD"
+
+
+def price_lines(manifest: Manifest) -> Iterator[str]:
+    """How dollars came about, for `show --how`."""
+    price = manifest.price
+    if price is None:
+        note = price_note(manifest.gpu, price)
+        if note:
+            yield f"{note[0].upper()}{note[1:]}."
+        return
+    count = f"{price.count} GPU{'s' * (price.count != 1)}"
+    what = f"{price.count} × {price.gpu}" if price.gpu else count
+    where = price.source if price.source == AS_STATED else f"{price.source}, on demand, {price.date}"
+    hour = f", {usd(price.count * price.usd_per_gpu_hour)} an hour in all" if price.count > 1 else ""
+    yield f"Price: {what} at {usd(price.usd_per_gpu_hour)} per GPU and hour ({where}){hour}."
+    yield (
+        f"$/1k requests = 1000 × {count} × {usd(price.usd_per_gpu_hour)} / (3600 × req/s), with req/s of "
+        "answered requests; $/M tokens likewise from tokens/s."
+    )
+    yield (
+        "It is the cost at this load only: the hour costs the same however much is served in it. At capacity "
+        "a request costs least, with hours of little load it costs more."
+    )
+    if price.source != AS_STATED:
+        yield f"Prices change: --gpu-price USD states yours, `benchsuite cost gpus {price.gpu}` shows others."
+
+
+def usd(amount: float) -> str:
+    """A price from a list, in the digits that it has there, two decimals at least: `$3.99`, `$1.006`."""
+    text = f"{amount:.4f}".rstrip("0")
+    whole, _, cents = text.partition(".")
+    return f"${int(whole):,}.{cents.ljust(2, '0')}"

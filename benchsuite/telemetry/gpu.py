@@ -1,0 +1,95 @@
+"""The NVIDIA GPUs of this machine, as its driver names them, and whether a server runs here at all."""
+
+import contextlib
+import ipaddress
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psutil
+
+from benchsuite.types import Noun
+
+_DRIVER_TRACES: Final = (
+    Path("/proc/driver/nvidia"),
+    Path("/sys/module/nvidia"),
+    Path("/dev/nvidiactl"),
+    Path("/dev/nvmap"),  # Jetson
+    Path("/dev/dxg"),  # WSL2
+)
+"""Where a driver is, even if it can't be asked, as from within a container without a GPU of its own."""
+
+_FORWARDERS: Final = frozenset(
+    {"ssh", "sshd", "sshd-session", "autossh", "plink", "kubectl", "oc", "socat", "cloudflared"}
+)
+"""Programs that listen here for a server that is elsewhere."""
+
+
+class GpuFact(Noun, frozen=True, kw_only=True):
+    """One GPU: its name as the driver has it, and all of its memory."""
+
+    name: str
+    memory_gib: float
+
+
+def gpus_here(nvml: Any = None, driver_traces: Sequence[Path] = _DRIVER_TRACES) -> tuple[GpuFact, ...] | None:
+    """All NVIDIA GPUs of this machine; empty: it has none; None: a driver is there but can't be asked.
+
+    `nvml` stands in for the module `pynvml`. Never raises.
+    """
+    try:
+        nvml = nvml or import_module("pynvml")
+        nvml.nvmlInit()
+    except Exception:  # Whatever is wrong with a driver is no reason not to measure.
+        return None if any(trace.exists() for trace in driver_traces) else ()
+    try:
+        found = tuple(_fact(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+    except Exception:
+        return None
+    finally:
+        with contextlib.suppress(Exception):
+            nvml.nvmlShutdown()
+    # A driver without a GPU: they may all be given to somebody else's container.
+    return found or None
+
+
+def _fact(nvml: Any, index: int) -> GpuFact:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    name = nvml.nvmlDeviceGetName(handle)
+    return GpuFact(
+        # Older ones answer in bytes.
+        name=name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
+        memory_gib=round(nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30, 1),
+    )
+
+
+def serves_here(url: str, listener: Callable[[int], str] | None = None) -> bool:
+    """Does the server at this URL run on this machine? A tunnel's near end doesn't count.
+
+    `listener`: port → name of the program that listens there, empty where that can't be known.
+    """
+    parts = urlsplit(url)
+    if not _loopback(parts.hostname or ""):
+        return False
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return (listener or _listener)(port) not in _FORWARDERS
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listener(port: int) -> str:
+    """The program that listens on a port, if it is this user's."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for socket in psutil.net_connections("tcp"):
+            if socket.status == psutil.CONN_LISTEN and socket.pid and socket.laddr[1:] == (port,):
+                return psutil.Process(socket.pid).name()
+    return ""
