@@ -1,6 +1,8 @@
 """What already answers on this machine, at the addresses where backends usually listen."""
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from benchsuite.driver import Driver, backends, load
@@ -25,10 +27,11 @@ class Found(Noun, frozen=True, kw_only=True):
 def discover(leave_out: frozenset[str] = frozenset({"sim"})) -> tuple[Found, ...]:
     """Ask every backend's usual address who is there; nothing is sent but the drivers' identify calls.
 
-    Addresses where nobody listens cost nothing; those of one address are asked one after another.
+    Addresses where nobody listens cost nothing; drivers of one address ask one after another, and a server
+    that keeps the first waiting isn't asked again.
     """
     by_address: dict[str, list[Driver]] = {}
-    for driver in map(load, sorted(set(backends()) - leave_out)):
+    for driver in _loaded(sorted(set(backends()) - leave_out)):
         if driver.default_url and _is_local(driver.default_url):
             by_address.setdefault(driver.default_url, []).append(driver)
     if not by_address:
@@ -36,6 +39,14 @@ def discover(leave_out: frozenset[str] = frozenset({"sim"})) -> tuple[Found, ...
     with ThreadPoolExecutor(len(by_address)) as pool:
         found = pool.map(_first, by_address.values())
         return tuple(one for one in found if one is not None)
+
+
+def _loaded(names: Iterable[str]) -> Iterator[Driver]:
+    """The drivers that can be imported; `doctor` tells of the others."""
+    for name in names:
+        # A stranger's driver may fail in any way when it is imported.
+        with suppress(Exception):
+            yield load(name)
 
 
 def _is_local(url: str) -> bool:
@@ -49,8 +60,11 @@ def _first(drivers: list[Driver]) -> Found | None:
         target = Target(backend=driver.name, url=driver.default_url)
         try:
             endpoint = resolve(target, Connection(timeouts=limits))
-            identity = driver.identity(ask(endpoint, target, driver.identify(target)))
+            tapes = ask(endpoint, target, driver.identify(target))
+            identity = driver.identity(tapes)
         except (BenchsuiteError, OSError):
+            return None
+        if all(tape.error.startswith("timeout") for tape in tapes):
             return None
         if identity is not None:
             return Found(backend=driver.name, title=driver.title, url=driver.default_url, identity=identity)

@@ -65,10 +65,11 @@ ModelForm = Literal["gguf", "bf16", "f32"]
 class Launch(Noun, frozen=True, kw_only=True):
     """How to start a backend, as data; `servers/` resolves and runs it.
 
-    `argv` may use {python}, {port}, {model}, {name}, {slots}, {context} and {threads}; `needs` names Python
-    modules or executables that must be there, `missing` says in one line what to do when they
-    aren't. `module` is a Python module that {python} has to have: it is looked for in this environment,
-    in benchsuite's engine environments, and behind the command `program` on the PATH. `ready` is asked
+    `argv` and `env` may use {python}, {port}, {model}, {name}, {slots}, {context}, {context_total} (of all
+    slots) and {threads}; `needs` names Python modules or executables that must be there, `missing` says in
+    one line what to do when they aren't. `module` is a Python module that {python} has to have: it is looked
+    for in this environment, behind the command `program` on the PATH, and in benchsuite's engine environment
+    of the driver's name. `ready` is asked
     until it answers 200, for at most `ready_s` seconds. `max_context`: most tokens of a prompt and its
     answer that the model can hold; None: the engine knows. `model_form` is how a model made on the spot
     is handed over: a GGUF file, or a Hugging Face directory in that type; `dummy_arguments` are added

@@ -21,17 +21,14 @@ from benchsuite.engine.trial import (
 )
 from benchsuite.lengths import fitted
 from benchsuite.money.gpus import price_of
+from benchsuite.shown import connection_facts, masked_url, shown_identity, shown_model, shown_settings
 from benchsuite.store.runs import RunDir, Store, new_run_id
 from benchsuite.target import (
     Options,
     Resolved,
     Tell,
     check_context,
-    connection_facts,
-    masked_url,
     resolved,
-    shown_identity,
-    shown_model,
 )
 from benchsuite.telemetry.gpu import gpus_here, serves_here
 from benchsuite.telemetry.machine import fingerprint, package_versions
@@ -80,7 +77,7 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         launch_command=who.launch_command,
         launch_seconds=who.launch_seconds,
         load_seconds=who.load_seconds,
-        engine={} if who.attached else options.engine,
+        engine={} if who.attached else shown_settings(options.engine),
         workload=workload,
         workload_digest=workload_digest(workload),
         endpoint=who.target.options.get("endpoint", "chat"),

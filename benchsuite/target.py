@@ -1,21 +1,22 @@
 """Who is measured: finding or starting the target, and learning who it is."""
 
 import contextlib
-import ipaddress
 import math
 import os
+import re
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
-from benchsuite.driver import Driver, ReportsLoading, load
+from benchsuite.driver import Driver, Launch, ReportsLoading, engine_arguments, load
 from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.engine.exchange import ask
 from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
-from benchsuite.servers.hub import cached_models
-from benchsuite.servers.launch import Server, launched, prepared, resolve_model, shown_path
+from benchsuite.servers.hub import cache_folder, cached_models
+from benchsuite.servers.launch import Server, launched, prepared, resolve_model
+from benchsuite.shown import shown_model
 from benchsuite.types import (
     Connection,
     Identity,
@@ -37,6 +38,9 @@ _TEMPLATE_ROOM = 64
 """Tokens kept free for the chat template when choosing the context of an engine that we start."""
 _IDENTIFY_S = 10.0
 _CONNECT_S = 1.0
+_OURS = frozenset({"--host", "--port"})
+"""Arguments of an engine that benchsuite chooses itself: with others it would wait in vain."""
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class Options(Noun, frozen=True, kw_only=True):
@@ -101,6 +105,7 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
     if unknown:
         known = ", ".join(driver.options)
         raise UsageError(f"--backend {driver.name} has no option {unknown[0]!r}; it has: {known}")
+    check_engine(driver, options)
     target = Target(
         backend=options.backend,
         url=options.url or driver.default_url,
@@ -116,7 +121,7 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         if _to_be_started(options, driver, target):
             server, model = stack.enter_context(_started(options, driver, target, tell))
             target = msgspec.structs.replace(target, url=server.url, model=model)
-        endpoint = resolve(target, options.connection)
+        endpoint = _reached(options, driver, target)
         tell(Stage(name="ready", text=f"waiting for {driver.title} at {target.url} to say who it is"))
         identity = identify(driver, target, patient(endpoint, _IDENTIFY_S))
         target = msgspec.structs.replace(target, model=_model(target, identity, driver))
@@ -137,20 +142,60 @@ def _load_seconds(driver: Driver, server: Server) -> float | None:
     return driver.load_seconds(server.log_text()) if isinstance(driver, ReportsLoading) else None
 
 
+def check_engine(driver: Driver, options: Options) -> None:
+    """Refuse what can't be asked of the engine before anything is started: a UsageError with what can be."""
+    asked = "--engine" if options.engine else "--engine-args" if options.engine_args else ""
+    if asked and not driver.settings:
+        raise UsageError(f"--backend {driver.name} takes no {asked}; leave it out or name another backend")
+    engine_arguments(driver.settings, options.engine)
+    for word in options.engine_args:
+        if (name := word.partition("=")[0]) in _OURS:
+            raise UsageError(f"--engine-args: benchsuite chooses {name} itself; leave it out")
+
+
 def _to_be_started(options: Options, driver: Driver, target: Target) -> bool:
     """Is there nobody to attach to? UsageError where starting is asked for and can't be."""
-    asked = "--engine" if options.engine else "--engine-args" if options.engine_args else ""
-    if options.start == "launch" and options.url:
-        raise UsageError("--launch starts a server on a free port; leave --url out")
-    attach = options.start == "attach" or bool(options.url)
-    if options.start == "launch" or (not attach and not _answers(target, options.connection)):
+    if options.start == "launch":
+        if options.url:
+            raise UsageError("--launch starts a server on a free port; leave --url out")
         return True
-    if asked:
-        where = options.url or target.url
-        raise UsageError(f"{asked} is for a server that benchsuite starts, not for {where}; add --launch")
+    attach = options.start == "attach"
+    startable = driver.launch(target) is not None
+    if startable and not attach and not options.url and not _answers(target, options.connection):
+        return True
     if not target.url:
-        raise UsageError(f"--attach needs the server's address: add --url http://… for {driver.title}")
+        asks = "--attach" if attach else f"--backend {driver.name}"
+        raise UsageError(f"{asks} needs the server's address: add --url http://…")
+    if asked := _for_engine(options):
+        instead = "leave --url out" if options.url else "leave --attach out" if attach else "add --launch"
+        advice = f"; {instead}" if startable else ""
+        raise UsageError(f"{asked} is for a server that benchsuite starts, not for {target.url}{advice}")
     return False
+
+
+def _for_engine(options: Options) -> str:
+    """An option that was given and says how an engine is to be started; empty: none."""
+    given = {
+        "--engine": options.engine,
+        "--engine-args": options.engine_args,
+        "--engine-python": options.engine_python,
+        "--threads": options.threads,
+    }
+    return next((name for name, value in given.items() if value), "")
+
+
+def _reached(options: Options, driver: Driver, target: Target) -> Endpoint:
+    """The target's endpoint; where nobody is there, what to do about it."""
+    try:
+        return resolve(target, options.connection)
+    except TargetError as error:
+        if options.start != "attach" or options.url:
+            raise
+        nobody = str(error).partition(";")[0]
+        start = ", or leave --attach out to have it started" if driver.capabilities.launch else ""
+        raise TargetError(
+            f"{nobody}; start {driver.title} there, say with --url where it is{start}"
+        ) from error
 
 
 def _answers(target: Target, connection: Connection) -> bool:
@@ -170,7 +215,9 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
     """Start the backend for as long as the block lasts: the server, and the model it was started with."""
     launch = driver.launch(target)
     if launch is None:
-        raise UsageError(f"--backend {driver.name} needs the server's address: add --url http://…")
+        raise UsageError(
+            f"--backend {driver.name} can't be started; leave --launch out and add --url http://…"
+        )
     launch, python = prepared(launch, driver.name, options.engine_python)
     named = options.model or launch.default_model
     if not named and any("{model}" in word for word in launch.argv):
@@ -178,6 +225,7 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
     context = _context(options.workload, launch.max_context, named)
     tell(Stage(name="model", text="preparing the model"))
     model = resolve_model(named, launch.model_form, lambda text: tell(Stage(name="model", text=text)))
+    _check_downloaded(named, launch)
     tell(Stage(name="launch", text=f"starting {driver.title} with {model.name}"))
     with launched(
         launch,
@@ -202,6 +250,17 @@ def _local_model(driver: Driver) -> str:
     )
 
 
+def _check_downloaded(model: str, launch: Launch) -> None:
+    """Engines are started without access to Hugging Face: say in a line what would take them a page."""
+    if launch.env.get("HF_HUB_OFFLINE") != "1" or not _HUB_NAME.fullmatch(model) or Path(model).exists():
+        return
+    if not (cache_folder(os.environ) / f"models--{model.replace('/', '--')}").is_dir():
+        raise UsageError(
+            f"{model} isn't in the local Hugging Face cache, and benchsuite downloads nothing; "
+            f"`hf download {model}` gets it"
+        )
+
+
 def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
     """Ask the server who it is; TargetError if it is something else than the driver expects."""
     tapes = ask(endpoint, target, driver.identify(target))
@@ -217,10 +276,12 @@ def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
             f"no secure connection to {target.url}: its certificate isn't trusted, it wants one of yours, "
             "or it speaks plain http://; see --ca-cert, --client-cert, --insecure"
         )
+    startable = driver.capabilities.launch
     if error.startswith("timeout"):
+        another = ", or start another with --launch" if startable else ""
         raise TargetError(
             f"{target.url} takes connections but doesn't answer; is it still loading, or stuck? "
-            f"Try again when `curl {target.url}{driver.identify(target)[0].path}` answers"
+            f"Try again when `curl {target.url}{driver.identify(target)[0].path}` answers{another}"
         )
     heard = _named(tapes) or (f"HTTP {status}" if status else error or "no answer")
     if not endpoint.tls and (error in {"closed", "reset", "protocol"} or status == _BAD_REQUEST):
@@ -228,10 +289,11 @@ def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
     elif driver.name == "openai":
         advice = "check --url: is it the base URL, like http://host:8000 or https://host/v1?"
     else:
-        starts = (
-            f"--launch starts {driver.title} on a free port" if driver.capabilities.launch else "check --url"
+        starts = f"--launch starts {driver.title} on a free port, " if startable else ""
+        advice = (
+            f"{starts}--url says where {driver.title} is, "
+            f"--backend openai --url {target.url} measures what is there"
         )
-        advice = f"{starts}; --backend openai --url {target.url} measures what is there"
     raise TargetError(f"what answers at {target.url} isn't {driver.title} ({heard}); {advice}")
 
 
@@ -305,56 +367,3 @@ def check_context(point: Point, identity: Identity) -> None:
             f"{point.prompt_tokens} prompt + {point.output_tokens} output tokens don't fit the server's "
             f"context of {identity.context_tokens}; ask for less or start it with more"
         )
-
-
-# ---------------------------------------------------------------- what may be shown
-
-
-def shown_model(name: str) -> str:
-    """A model's name as it may be stored and shown: some servers call a model by its path."""
-    return shown_path(name)
-
-
-def shown_identity(identity: Identity) -> Identity:
-    """What a server says of itself as it may be stored, without folders of anyone's machine."""
-    return msgspec.structs.replace(
-        identity,
-        models=tuple(map(shown_model, identity.models)),
-        details={name: shown_path(value) for name, value in identity.details.items()},
-    )
-
-
-def masked_url(url: str) -> str:
-    """The URL without user, password and query; a private host's name isn't stored either."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if _is_private(host):
-        host = "private-host"
-    if ":" in host:
-        host = f"[{host}]"
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
-
-
-def _is_private(host: str) -> bool:
-    """A name or address inside somebody's network (this machine itself excepted)."""
-    if host == "localhost":
-        return False
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".lan", ".corp", ".home.arpa"))
-    return address.is_private and not address.is_loopback
-
-
-def connection_facts(connection: Connection) -> dict[str, str]:
-    """Connection settings that a reader of the numbers has to know, without paths or secrets."""
-    facts = {
-        "insecure": "certificates not checked" if connection.insecure else "",
-        "ca_cert": "own CA" if connection.ca_cert else "",
-        "client_cert": "client certificate" if connection.client_cert else "",
-        "proxy": "through a proxy" if connection.proxy else "",
-    }
-    limits = msgspec.to_builtins(connection.timeouts)
-    facts |= {name: f"{value:g}" for name, value in limits.items() if value != getattr(Timeouts(), name)}
-    return {name: fact for name, fact in facts.items() if fact}

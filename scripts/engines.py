@@ -51,19 +51,19 @@ RECIPES = (
         name="mlx",
         steps=(("mlx.txt",),),
         proof="mlx_lm",
-        tells="about 1 min, 0.4 GB",
+        tells="a minute or so, 0.4 GB",
     ),
     Recipe(
         name="transformers",
         steps=(("transformers.txt",),),
         proof="transformers.cli.transformers",
-        tells="about 2 min, 1.3 GB",
+        tells="some minutes, 1.2 GB",
     ),
     Recipe(
         name="vllm",
         steps=(("vllm.txt",), ("vllm-itself.txt", "--no-deps")),
         proof="vllm",
-        tells="about 6 min, 3.5 GB",
+        tells="several minutes, 3.4 GB",
     ),
 )
 

@@ -91,6 +91,12 @@ def test_what_is_not_whole_is_left_out(tmp_path, content):
     assert [model.id for model in listed(tmp_path)] == ["org/whole"]
 
 
+def test_other_files_may_be_missing(tmp_path):
+    content = {"config.json": b"{}", "q8/model.safetensors": b"x" * 500, "tokenizer.json": None}
+    add(tmp_path, "org/m", content)
+    assert [(model.id, model.size_bytes) for model in listed(tmp_path)] == [("org/m", 502)]
+
+
 def test_all_shards_make_a_model(tmp_path):
     shards = {f"model-{number}.safetensors": b"x" for number in (1, 2)}
     add(tmp_path, "org/m", {"config.json": LLAMA, "model.safetensors.index.json": INDEX, **shards})

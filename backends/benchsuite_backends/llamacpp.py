@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
-from benchsuite_backends.starting import arguments, option, switch
+from benchsuite_backends.starting import arguments, option
 
 DEFAULT_MODEL = "shape:5m"
 SHAPE_CONTEXT_TOKENS = 8192
@@ -18,10 +18,9 @@ HTTP_THREADS = "448"
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
     {
         "max-seqs": option("--parallel", "slots: most requests served at once"),
-        "max-len": option("--ctx-size", "tokens of all slots together"),
+        "ctx": option("--ctx-size", "tokens of prompts and answers, all slots together"),
         "max-batched-tokens": option("--batch-size", "most tokens in one step"),
         "ubatch": option("--ubatch-size", "most tokens computed at once"),
-        "prefix-cache": switch("reuse of prompts' beginnings", off=("--no-cache-prompt",)),
         "kv-cache-dtype": Setting(
             help="type of cached keys and values, e.g. q8_0",
             arguments={"*": ("--cache-type-k", "{value}", "--cache-type-v", "{value}")},
@@ -53,7 +52,7 @@ class LlamaCpp:
         """`llama-server` from the PATH; without one the embedded engine, unless settings were asked for."""
         ours = {
             "max-seqs": ("--parallel", "{slots}"),
-            "max-len": ("--ctx-size", "{context_total}"),
+            "ctx": ("--ctx-size", "{context_total}"),
             "threads": ("--threads", "{threads}"),
         }
         file = not target.model or target.model.startswith("shape:") or target.model.endswith(".gguf")

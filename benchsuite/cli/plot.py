@@ -56,6 +56,8 @@ def plot(
         file = Path(path) if path and folder is None else file
         _write(file, image(figure, ending), folder)
         click.echo(output.shown(file))
+    if kind == "all" and folder is not None and "cost" not in kinds:
+        click.echo("cost left out: no price is known", err=True)
 
 
 def _place(path: str | None, wanted: str | None) -> tuple[Any, Path | None]:

@@ -235,7 +235,7 @@ def _public_host(url: str) -> str:
     """The host of a URL if it is neither this machine nor in a private network."""
     import ipaddress
 
-    from benchsuite.target import masked_url
+    from benchsuite.shown import masked_url
 
     host = urlsplit(masked_url(url)).hostname or ""
     if host in {"", "localhost", "private-host"}:

@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -222,14 +223,14 @@ def _quoted(word: str) -> str:
 
 def _masked(option: str, value: str) -> str:
     """What may be shown of a value that can hold a secret."""
-    from benchsuite.target import masked_url
+    from benchsuite.shown import mask_command, masked_url
 
     if option == "--header":
         return f"{value.partition(':')[0]}: …"
     if option == "--engine-args":
-        from benchsuite.servers.launch import mask_command
-
-        return mask_command(shlex.split(value))
+        with suppress(ValueError):
+            return mask_command(shlex.split(value))
+        return "…"
     return "…" if option == "--proxy" else masked_url(value)
 
 
@@ -351,6 +352,7 @@ def options_of(given: dict[str, Any], command: str) -> Any:
 
 def check_backend(options: Any) -> None:
     """Refuse at once what the backend can't be asked: an unknown one, or settings that it doesn't have."""
-    from benchsuite.driver import engine_arguments, load
+    from benchsuite.driver import load
+    from benchsuite.target import check_engine
 
-    engine_arguments(load(options.backend).settings, options.engine)
+    check_engine(load(options.backend), options)

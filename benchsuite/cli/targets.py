@@ -67,7 +67,7 @@ def offered(found: "tuple[Found, ...]") -> "Found | None":
 
 def described(found: "Found") -> str:
     """`vLLM 0.33.0 answers at http://localhost:8000 with qwen3-8b loaded`."""
-    from benchsuite.target import shown_model
+    from benchsuite.shown import shown_model
 
     identity = found.identity
     title = f"{found.title} {identity.version}".strip()

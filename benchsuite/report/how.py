@@ -64,6 +64,8 @@ def _who(run: Run) -> Iterator[str]:
         yield f"The server says: {', '.join(facts)}."
     if manifest.launch_command:
         took = "" if manifest.launch_seconds is None else f", ready after {manifest.launch_seconds:.1f} s"
+        if manifest.load_seconds is not None:
+            took += f", {manifest.load_seconds:.1f} s of it for loading the model"
         yield f"Started with: {manifest.launch_command}{took}"
     machine = manifest.machine
     yield (

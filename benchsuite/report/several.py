@@ -1,89 +1,88 @@
 """Several runs of one command in a terminal: who was measured, one table, what to know, what to type next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
 
 from benchsuite.report.points import Column, point_columns
 from benchsuite.report.render import COLOURS, table, words
 from benchsuite.report.screen import (
+    error_line,
     sentence,
-    short_id,
     short_model,
     target_line,
     warning_lines,
     workload_line,
 )
-from benchsuite.report.units import NOTHING
 from benchsuite.types import Run
 
+_TYPED = 10
+"""Characters of an id to type: the time in milliseconds, which no other run of this machine has."""
 
-def several_screen(runs: Sequence[Run], *, store: str, width: int, styled: bool = False) -> str:
-    """The whole screen after a command that made several runs."""
+
+def several_screen(
+    runs: Sequence[Run], *, store: str, width: int, styled: bool = False, now: datetime | None = None
+) -> str:
+    """The whole screen after a command that made several runs; `store` is the path as it may be shown."""
     first = runs[0].manifest
-    names = _names(runs)
-    parts = [words(target_line(run.manifest), width=width) for run in runs]
-    parts += [words(workload_line(first), width=width), ""]
+    _, names = names_of(runs)
+    parts = [words(target_line(run.manifest), width=width, indent=2) for run in runs]
+    parts += [words(workload_line(first), width=width, indent=2), ""]
     parts += [words(sentence(run), width=width, styled=styled, style="bold", indent=2) for run in runs]
     parts += ["", table(merged_columns(runs), width=width, styled=styled), ""]
     told = [
-        words(f" {name}: {line}", width=width, styled=styled, style=COLOURS.get(level, ""), indent=3)
-        for run, name in zip(runs, names, strict=True)
-        for level, line in warning_lines(run)
+        words(f" {line}", width=width, styled=styled, style=COLOURS.get(level, ""), indent=3)
+        for level, line in _told(runs, names)
     ]
     parts += [*told, ""] if told else []
-    kept = ", ".join(
-        f"{short_id(run.manifest.run_id)} ({name})" for run, name in zip(runs, names, strict=True)
-    )
-    parts.append(words(f" Runs {kept} kept in {store}", width=width, indent=1))
-    parts.append(
-        words(f" Is the difference real? benchsuite compare {_selectors(len(runs))}", width=width, indent=1)
-    )
+    kept = ", ".join(f"{_typed(run)} ({name})" for run, name in zip(runs, names, strict=True))
+    lines = (error_line(first, now or datetime.now(UTC)), f"Runs {kept} kept in {store}", _next(runs))
+    parts += [words(f" {line}", width=width, indent=1) for line in lines]
     return "\n".join(parts)
 
 
 def merged_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
-    """One table of all runs' points: first who, then every column that any of the runs has."""
-    tables = [point_columns(run) for run in runs]
-    ordered: dict[str, Column] = {}
-    for columns in tables:
-        for column in columns:
-            ordered.setdefault(column.title, column)
-    # The verdict stays last, also where a later run brings a further column.
-    titles = [title for title in ordered if title != "verdict"] + ["verdict"]
-    merged = [_who(runs)]
-    for title in titles:
-        cells: list[str] = []
-        for run, columns in zip(runs, tables, strict=True):
-            found = next((column for column in columns if column.title == title), None)
-            cells += found.cells if found is not None else [NOTHING] * len(run.summaries)
-        pattern = ordered[title]
-        merged.append(
-            Column(
-                heading=pattern.heading,
-                cells=tuple(cells),
-                drop=pattern.drop,
-                left=pattern.left,
-                whole=pattern.whole,
-            )
-        )
-    return tuple(merged)
+    """One table of all runs' points: first who, then the columns of one run that has them all."""
+    rows = tuple(row for run in runs for row in run.summaries)
+    heading, names = names_of(runs)
+    cells = tuple(name for run, name in zip(runs, names, strict=True) for _ in run.summaries)
+    who = Column(heading=(heading,), cells=cells, left=True, whole=True)
+    return who, *point_columns(msgspec.structs.replace(runs[0], summaries=rows))
 
 
-def _who(runs: Sequence[Run]) -> Column:
-    """The runs' names, each once for each of its points."""
-    cells = [name for run, name in zip(runs, _names(runs), strict=True) for _ in run.summaries]
-    return Column(heading=("",), cells=tuple(cells), left=True, whole=True)
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    """What tells the runs apart: the backend, the model, or both."""
+def names_of(runs: Sequence[Run]) -> tuple[str, list[str]]:
+    """What tells the runs apart, in as few words as do: a heading for it, and each run's name."""
     servers = [run.manifest.identity.server for run in runs]
     models = [short_model(run.manifest) for run in runs]
-    if len(set(servers)) == 1:
-        return models
-    if len(set(models)) == 1:
-        return servers
-    return [f"{server} {model}" for server, model in zip(servers, models, strict=True)]
+    both = [f"{server} {model}" for server, model in zip(servers, models, strict=True)]
+    urls = [run.manifest.url.partition("://")[2] for run in runs]
+    for heading, names in (("model", models), ("server", servers), ("target", both), ("address", urls)):
+        others_alike = heading != "model" or len(set(servers)) == 1
+        if others_alike and all(names) and len(set(names)) == len(runs):
+            return heading, names
+    return "target", [f"{number} {name}" for number, name in enumerate(both, 1)]
 
 
-def _selectors(count: int) -> str:
-    return " ".join(["latest", *(f"latest~{back}" for back in range(1, count))][::-1])
+def _told(runs: Sequence[Run], names: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """(level, line) of each run's warnings, worst first; what holds for all is said once, without names."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        for told in warning_lines(run):
+            found.setdefault(told, []).append(name)
+    levels = ("invalid", "suspect", "told")
+    for (level, line), who in sorted(found.items(), key=lambda item: levels.index(item[0][0])):
+        yield level, line if len(who) == len(runs) else f"{', '.join(who)}: {line}"
+
+
+def _next(runs: Sequence[Run]) -> str:
+    """What to type next: a comparison of those that can be compared, else why they can't."""
+    fit = [run for run in runs if run.status == "finished" and run.verdict != "invalid"]
+    if len(fit) < 2:
+        return f"How it was measured: benchsuite show {_typed(runs[-1])} --how"
+    return f"Is the difference real? benchsuite compare {' '.join(map(_typed, fit))}"
+
+
+def _typed(run: Run) -> str:
+    """As much of a run's id as finds it, to copy."""
+    return run.manifest.run_id[:_TYPED]

@@ -1,6 +1,7 @@
-"""Which Python has an engine's module: this one, an engine environment of benchsuite's, or the PATH's."""
+"""Which Python has an engine's module: this one, the PATH's, or an engine environment of benchsuite's."""
 
 import importlib.util
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from benchsuite.servers.model import cache_folder
 COMPLETE = "benchsuite-engine.txt"
 """A file in an engine environment, written last: without it the environment is half made."""
 _PROBE_S = 60.0
-_SHEBANG_BYTES = 512
+_HEAD_BYTES = 8192
+"""A path may take 4,096 of them."""
 
 
 def interpreter(module: str, program: str, environment: str, chosen: str = "") -> str | None:
@@ -29,10 +31,18 @@ def interpreter(module: str, program: str, environment: str, chosen: str = "") -
         if not _has(path, module):
             raise UsageError(f"--engine-python: {chosen} is no Python that has the module {module}")
         return path
-    with suppress(ModuleNotFoundError, ValueError):
-        if importlib.util.find_spec(module) is not None:
-            return sys.executable
-    return _behind(program) or _of_environment(environment)
+    if is_module(module):
+        return sys.executable
+    behind = _behind(program)
+    return behind if behind and _has(behind, module) else _of_environment(environment)
+
+
+def is_module(name: str) -> bool:
+    """Has this interpreter the module? A mere folder of that name in the working directory is none."""
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(name)
+        return spec is not None and spec.origin is not None
+    return False
 
 
 def engine_environments(folder: Path | None = None) -> Mapping[str, Path]:
@@ -48,21 +58,41 @@ def _of_environment(name: str) -> str | None:
 
 
 def _behind(program: str) -> str | None:
-    """The Python that a command on the PATH runs on, from its first line."""
+    """The Python that a command on the PATH runs on, from its first lines."""
     found = shutil.which(program) if program else None
     if found is None:
         return None
-    with open(found, "rb") as file:
-        line = file.read(_SHEBANG_BYTES).partition(b"\n")[0].decode(errors="replace")
-    if not line.startswith("#!"):
+    try:
+        with open(found, "rb") as file:
+            first, second, *_ = [*file.read(_HEAD_BYTES).decode(errors="replace").splitlines(), "", ""]
+    except OSError:
         return None
-    path = line[2:].split()[0] if line[2:].split() else ""
-    return path if Path(path).name.startswith("python") and Path(path).exists() else None
+    command = first[2:].split() if first.startswith("#!") else []
+    name = command[0].rsplit("/", 1)[-1] if command else ""
+    if name == "env":
+        words = [word for word in command[1:] if not word.startswith("-")]
+        return shutil.which(words[0]) if words and words[0].startswith("python") else None
+    if name == "sh" and second.startswith("'''exec'"):
+        return _executed(second, found)
+    return command[0] if name.startswith("python") else None
+
+
+def _executed(line: str, script: str) -> str | None:
+    """The Python of the form that pip writes where the path is too long or too odd for a first line."""
+    if "$(" in line:
+        # Relative to the script itself, in an environment that may be moved.
+        return str(Path(script).resolve().parent / "python")
+    with suppress(ValueError, IndexError):
+        return shlex.split(line)[1]
+    return None
 
 
 def _has(python: str, module: str) -> bool:
     """Has this Python the module? Asks it, which takes as long as it takes to start."""
-    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    code = (
+        "import importlib.util, sys; "
+        f"spec = importlib.util.find_spec({module!r}); sys.exit(spec is None or spec.origin is None)"
+    )
     try:
         done = subprocess.run([python, "-c", code], capture_output=True, timeout=_PROBE_S, check=False)
     except (OSError, subprocess.TimeoutExpired):

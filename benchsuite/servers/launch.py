@@ -1,10 +1,8 @@
 """Start an engine from a driver's `Launch`, wait until it answers, and end it for certain."""
 
 import http.client
-import importlib.util
 import os
 import re
-import shlex
 import shutil
 import signal
 import socket
@@ -15,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import BinaryIO
 
 from benchsuite.driver import Launch, ModelForm
 from benchsuite.errors import TargetError, UsageError
-from benchsuite.servers.interpreter import interpreter
+from benchsuite.servers.interpreter import interpreter, is_module
 from benchsuite.servers.model import is_dummy, make_model, model_path
+from benchsuite.shown import mask_command, without_secrets
 from benchsuite.types import Call, Noun
 
 HOST = "127.0.0.1"
@@ -30,8 +29,6 @@ ASK_TIMEOUT_S = 2.0
 TELL_EVERY_S = 1.0
 TAIL_BYTES = 16384
 LOG_BYTES = 1_000_000
-SECRET_OPTION = re.compile(r"(api[-_]?key|[-_]token|secret|password)$", re.IGNORECASE)
-PLAIN = re.compile(r"[\w@%+=:,./~*-]+")
 
 
 def _say_nothing(text: str) -> None:
@@ -79,8 +76,8 @@ def resolve_model(
 ) -> LaunchModel:
     """What to pass to an engine as its model, and what to call it in reports.
 
-    `shape:5m` is made on the spot, a `.gguf` file must exist, anything else is the engine's to
-    understand. `on_stage` is told before something slow. UsageError: no such shape or file.
+    `shape:5m` is made on the spot, a `.gguf` file or a folder must exist, anything else is the engine's
+    to understand. `on_stage` is told before something slow. UsageError: no such shape, file or folder.
     """
     if name.startswith("shape:"):
         shape = name.removeprefix("shape:")
@@ -92,8 +89,10 @@ def resolve_model(
         if not path.is_file():
             raise UsageError(f"there is no model file {name}")
         return LaunchModel(argument=str(path.resolve()), name=path.name)
-    if path.is_absolute() or (name.startswith((".", "~")) and path.is_dir()):
-        return LaunchModel(argument=str(path.resolve()), name=path.name)
+    if path.is_absolute() or name.startswith(("./", "../", "~")) or name in {".", ".."}:
+        if not path.exists():
+            raise UsageError(f"there is no model folder {name}")
+        return LaunchModel(argument=str(path.resolve()), name=path.resolve().name)
     return LaunchModel(argument=name, name=name)
 
 
@@ -101,11 +100,13 @@ def prepared(launch: Launch, environment: str = "", chosen: str = "") -> tuple[L
     """The way of starting that can be gone here, and the Python for it.
 
     `environment` names the engine environment of benchsuite's to look into, `chosen` is the user's own
-    Python. TargetError: what it needs is missing.
+    Python. TargetError: what it needs is missing; UsageError: `chosen` is of no use.
     """
     python: str | None = sys.executable
     if launch.module:
         python = interpreter(launch.module, launch.program, environment, chosen)
+    elif chosen:
+        raise UsageError("--engine-python is for engines that are Python modules; leave it out")
     missing = [need for need in launch.needs if not _is_there(need)]
     if python and not missing:
         return launch, python
@@ -145,52 +146,19 @@ def launched(
     }
     words = (*launch.argv, *(launch.dummy_arguments if model.dummy else ()))
     argv = [_fill(part, values) for part in words]
-    with tempfile.TemporaryFile() as log, _guarded(argv, launch.env, log) as (guardian, pid, started):
-        _await_ready(launch, port, guardian, log, started, on_wait)
+    env = {name: _fill(value, values) for name, value in launch.env.items()}
+    with tempfile.TemporaryFile() as log, _guarded(argv, env, log) as (guardian, pid, started):
+        try:
+            _await_ready(launch, port, guardian, log, started, on_wait)
+        except TargetError as error:
+            raise TargetError(without_secrets(str(error), argv)) from None
         url = f"http://{HOST}:{port}"
         yield Server(url, pid, mask_command(argv), time.monotonic() - started, guardian, log)
 
 
-def mask_command(argv: Sequence[str]) -> str:
-    """A command as it may be stored: no values of key options, `~` for home, file names only elsewhere."""
-    shown: list[str] = []
-    for index, part in enumerate(argv):
-        option, equals, value = part.partition("=")
-        if index and argv[index - 1].startswith("-") and SECRET_OPTION.search(argv[index - 1]):
-            shown.append("***")
-        elif equals and option.startswith("-"):
-            shown.append(f"{option}={'***' if SECRET_OPTION.search(option) else _shorten(value)}")
-        else:
-            shown.append(_shorten(part))
-    return " ".join(part if PLAIN.fullmatch(part) else shlex.quote(part) for part in shown)
-
-
-def _shorten(part: str) -> str:
-    name = os.path.basename(part)
-    is_python = os.path.isabs(part) and name.startswith("python") and "." not in name.removeprefix("python3.")
-    return "python" if part == sys.executable or is_python else shown_path(part)
-
-
-def shown_path(text: str) -> str:
-    """A path as it may be shown: from `~` on within home, else its name alone; other text as it is."""
-    windows = PureWindowsPath(text)
-    if windows.drive and windows.root:
-        return windows.name
-    if not os.path.isabs(text):
-        return text
-    path = Path(text)
-    for home in (Path.home(), Path.home().resolve()):
-        if home != Path(home.anchor) and path.is_relative_to(home):
-            return str("~" / path.relative_to(home))
-    return path.name
-
-
 def _is_there(need: str) -> bool:
     """Is there a module of this environment, or a program on the PATH, of this name?"""
-    with suppress(ModuleNotFoundError, ValueError):
-        if importlib.util.find_spec(need) is not None:
-            return True
-    return shutil.which(need) is not None
+    return is_module(need) or shutil.which(need) is not None
 
 
 def _fill(part: str, values: dict[str, str]) -> str:

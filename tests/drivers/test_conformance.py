@@ -1,4 +1,4 @@
-"""The three drivers against the conformance kit, and against what real engines sent in November 2026.
+"""The drivers against the conformance kit, and against what real engines sent in November 2026.
 
 The facts were counted in the recordings themselves. The engines' model had random weights: its
 words mean nothing.
@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from benchsuite.testing import KEY, DriverConformance, Recording, load_tape, request, tape
-from benchsuite.types import Identity, Tape, Target
+from benchsuite.types import Tape, Target
+from benchsuite_backends.llamacpp import LlamaCpp
 from benchsuite_backends.local import Local
+from benchsuite_backends.mlx import MLX as MLXDriver
 from benchsuite_backends.openai import OpenAI
 from benchsuite_backends.sim import Sim
+from benchsuite_backends.transformers import Transformers
+from benchsuite_backends.vllm import VLLM as VLLMDriver
 
 FOLDER = Path(__file__).parent / "recordings"
 URL = "http://127.0.0.1:8000"
@@ -51,13 +55,15 @@ LLAMA_CPP = (
     refused("xllamacpp/err_toolong", "context_length"),
     refused("xllamacpp/err_badjson", "bad_request"),
 )
-OTHERS = (
+MLX = (
     heard("mlx/chat_stream", "sep", "ader", **CHAT, cached_tokens=0),
     heard("mlx/completion_stream", "st", "fn", **PROMPT, cached_tokens=0),
     heard("mlx/chat_nostream", **WHOLE, cached_tokens=18),
     heard("mlx/err_toolong", "DE", "isible", **SHORT, prompt_tokens=101, cached_tokens=0),
     refused("mlx/err_badmodel", "not_found"),
     refused("mlx/err_badjson", "bad_request"),
+)
+TRANSFORMERS = (
     heard("transformers/chat_stream", " sep", "ader", **CHAT),
     heard("transformers/completion_stream", " st", "fn", **PROMPT),
     heard("transformers/chat_nostream", **WHOLE),
@@ -72,7 +78,7 @@ SIM_VERSION = tape(b'{"version":"1.0","server":"benchsuite-sim"}', headers=[("se
 class TestOpenAI(DriverConformance):
     driver = OpenAI()
     target = Target(backend="openai", url=URL, model="m", key=KEY)
-    recordings = VLLM + LLAMA_CPP + OTHERS
+    recordings = VLLM + LLAMA_CPP + MLX + TRANSFORMERS
     identity_tapes = (recorded("vllm/models"),)
 
 
@@ -81,6 +87,34 @@ class TestLocal(DriverConformance):
     target = Target(backend="local", url=URL, model="m")
     recordings = LLAMA_CPP
     identity_tapes = LLAMA_CPP_IDENTITY
+
+
+class TestLlamaCpp(DriverConformance):
+    driver = LlamaCpp()
+    target = Target(backend="llamacpp", url=URL, model="m", key=KEY)
+    recordings = LLAMA_CPP
+    identity_tapes = LLAMA_CPP_IDENTITY
+
+
+class TestVLLM(DriverConformance):
+    driver = VLLMDriver()
+    target = Target(backend="vllm", url=URL, model="m", key=KEY)
+    recordings = VLLM
+    identity_tapes = (recorded("vllm/models"), recorded("vllm/version"), recorded("vllm/server_info"))
+
+
+class TestMLX(DriverConformance):
+    driver = MLXDriver()
+    target = Target(backend="mlx", url=URL, model="m")
+    recordings = MLX
+    identity_tapes = (recorded("mlx/models"), recorded("mlx/health"))
+
+
+class TestTransformers(DriverConformance):
+    driver = Transformers()
+    target = Target(backend="transformers", url=URL, model="m")
+    recordings = TRANSFORMERS
+    identity_tapes = (recorded("transformers/openapi"),)
 
 
 class TestSim(DriverConformance):
@@ -108,32 +142,6 @@ def test_llama_cpps_own_timings_are_kept() -> None:
     assert (timings["prompt_ms"], timings["predicted_n"], len(timings)) == (669.856, 32.0, 9)
 
 
-def test_each_engine_says_who_it_is() -> None:
-    openai = OpenAI()
-    assert openai.identity((recorded("vllm/models"),)) == Identity(
-        server="vllm", models=("bench",), context_tokens=4096
-    )
-    assert openai.identity((recorded("xllamacpp/models"),)) == Identity(
-        server="llama.cpp", models=("bench",), context_tokens=4096
-    )
-    no_list = (recorded("transformers/models"), recorded("transformers/health"))
-    assert openai.identity(no_list) == Identity(server="OpenAI-compatible server")
-    assert openai.identity((tape(b"", status=401), recorded("transformers/health"))) is None
-    assert openai.identity((tape(b"", status=404),)) is None
-    assert Local().identity(LLAMA_CPP_IDENTITY) == Identity(
-        server="llama.cpp",
-        version="",
-        models=("bench",),
-        context_tokens=4096,
-        slots=4,
-        details={"quantization": "Q8_0"},
-    )
-    assert Local().identity((recorded("vllm/props"), recorded("vllm/models"))) is None
-    assert Sim().identity((tape(b'{"version":"0.32.0"}'), recorded("vllm/models"))) is None
-    found = Sim().identity((SIM_VERSION, recorded("vllm/models")))
-    assert found == Identity(server="benchsuite-sim", version="1.0", models=("bench",))
-
-
 def test_a_url_with_a_version_has_no_health_beside_it() -> None:
     paths = [call.path for call in OpenAI().identify(Target(backend="openai", url=URL))]
     assert paths == ["/v1/models", "/health"]
@@ -149,13 +157,3 @@ def test_exact_output_and_cache_are_asked_for_where_the_backend_can() -> None:
     for driver in (Local(), Sim()):
         assert b'"ignore_eos":true,"cache_prompt":false' in driver.encode(request(), bare).body
         assert b'"cache_prompt":true' in driver.encode(request(cache="warm"), bare).body
-
-
-def test_launch_commands() -> None:
-    launch = Local().launch(Target(backend="local", url="", model="m.gguf"))
-    assert launch is not None
-    assert " ".join(launch.argv) == (
-        "{python} -P -m benchsuite.servers.llamacpp --model {model} --port {port}"
-        " --slots {slots} --context {context} --threads {threads}"
-    )
-    assert (launch.needs, launch.default_model) == (("xllamacpp",), "shape:5m")

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from benchsuite.driver import load
-from benchsuite.servers.launch import launched
+from benchsuite.servers.launch import launched, resolve_model
 from benchsuite.servers.model import make_model
 from benchsuite.types import Target
 
@@ -28,7 +28,7 @@ def test_llama_cpp_and_the_directory_make_the_same_tokens(tmp_path):
     directory = make_model("5m", "f32", tmp_path)
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     launch = load("local").launch(Target(backend="local", url=""))
-    with launched(launch, model="shape:5m", slots=1, context=256, threads=1) as server:
+    with launched(launch, model=resolve_model("shape:5m"), slots=1, context=256, threads=1) as server:
         for text in TEXTS:
             connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
             asked = {"content": text, "add_special": True, "parse_special": True}

@@ -1,7 +1,7 @@
 """What all panels do with their axes and marks: scales, ticks, dots with intervals, how lines look."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -162,9 +162,16 @@ def _with_room(axes: Axes, axis: Axis) -> list[tuple[float, str]]:
 
 
 def set_scale(
-    axes: Axes, which: Literal["x", "y"], estimates: Iterable[Estimate], *, prefix: str = ""
+    axes: Axes,
+    which: Literal["x", "y"],
+    estimates: Iterable[Estimate],
+    *,
+    words: Callable[[float], str] | None = None,
 ) -> None:
-    """From 0, or logarithmic where values lie far apart; wide intervals may leave the panel."""
+    """From 0, or logarithmic where values lie far apart; wide intervals may leave the panel.
+
+    `words`: how ticks are written; None: as plain numbers.
+    """
     found = [each for each in estimates if each.value is not None]
     tops = [each.value or 0.0 for each in found]
     highs = [each.high for each in found if each.high is not None]
@@ -178,7 +185,7 @@ def set_scale(
         log_ticks(axes, which, top / lowest)
     else:
         set_limits(0, top * _ROOM)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: prefix + plain(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: (words or plain)(value)))
 
 
 def log_ticks(axes: Axes, which: Literal["x", "y"], ratio: float) -> None:
@@ -196,6 +203,13 @@ def plain(value: float) -> str:
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def price(value: float) -> str:
+    """`$0.50`, `$12`: cents whole, and further digits only where they count."""
+    text = plain(value)
+    missing = 2 - len(text.partition(".")[2])
+    return f"${text}{'0' * missing}" if "." in text and missing > 0 else f"${text}"
 
 
 def line_keys(sheet: Sheet) -> list[Artist]:

@@ -26,7 +26,7 @@ _MARKER = 4.5
 _LOG_FROM = 5.0
 _LEAST_MS = 0.001
 """A gap of 0, where two tokens came at once, has no place on a logarithmic scale."""
-_LEFT_OUT = 0.02
+_LEFT_OUT = 0.05
 """A logarithmic scale begins so far into the lowest values: a few merged tokens would take half of it."""
 
 

@@ -37,12 +37,12 @@ def _keys(facets: Sequence[dict[str, str]]) -> list[str]:
 def _facets(manifest: Manifest) -> dict[str, str]:
     """What tells one run from another, most telling first; empty: not known."""
     identity, price = manifest.identity, manifest.price
-    count = f"{price.count} × " if price is not None and price.count > 1 else ""
+    gpu = f"{price.count} × {price.gpu}".removeprefix("1 × ") if price and price.gpu else manifest.gpu
     found = {
         "server": f"{identity.server} {identity.version}".strip() or manifest.backend,
         "model": short_model(manifest),
         "quantization": identity.details.get("quantization", ""),
-        "gpu": f"{count}{manifest.gpu}" if manifest.gpu else "",
+        "gpu": gpu,
         # A server that was already running may stand anywhere.
         "machine": "" if manifest.attached else f"{manifest.machine.cpu}, {manifest.machine.cores} cores",
         "workload": workload_name(manifest),

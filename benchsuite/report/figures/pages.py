@@ -43,7 +43,7 @@ _TTFT: Final = MappingProxyType({"ttft": "TTFT", "ttft_from_due": "TTFT from due
 _LONG: Final = MappingProxyType(
     {
         "ttft": "TTFT, time to first token",
-        "ttft_from_due": "TTFT from due, client-side waiting included",
+        "ttft_from_due": "TTFT from due, waiting to be sent included",
         "tpot": "TPOT, time for each further token",
     }
 )
@@ -56,7 +56,7 @@ def latency(sheet: Sheet) -> Figure:
         *_missing(sheet),
         *notes.doubts(sheet),
     ]
-    title = "Latency" if sheet.axis.single else f"Latency against {sheet.axis.what}"
+    title = f"Latency{_against(sheet)}"
     with style():
         figure, (left, right) = page(sheet, title, _PAIR, [*line_keys(sheet), *quantile_keys(sheet)], small)
         latency_panel(left, sheet, sheet.ttft, _LONG[sheet.ttft])
@@ -77,7 +77,9 @@ def distribution(sheet: Sheet) -> Figure:
         *notes.doubts(sheet),
     ]
     with style():
-        figure, (left, right) = page(sheet, "Distribution of latency", _PAIR, ecdf_keys(drawn), small)
+        figure, (left, right) = page(
+            sheet, f"Distribution of latency{_at(sheet)}", _PAIR, ecdf_keys(drawn), small
+        )
         ttft = [(curve, curve.dot.samples.ttft_ms) for curve in drawn if curve.dot.samples is not None]
         ecdf_panel(left, ttft, _LONG[sheet.ttft], _TTFT[sheet.ttft], "requests")
         ecdf_panel(right, _gaps(drawn), _ITL, "ITL", "gaps")
@@ -90,7 +92,7 @@ def throughput(sheet: Sheet) -> Figure:
     at = [] if sheet.axis.single else [f"numbers beside dots: {sheet.axis.label}"]
     small = [_joined(*at, notes.samples(sheet), notes.intervals(totals)), *notes.doubts(sheet)]
     with style():
-        figure, (panel,) = page(sheet, "Throughput", _ONE, line_keys(sheet), small)
+        figure, (panel,) = page(sheet, f"Throughput{_at(sheet)}", _ONE, line_keys(sheet), small)
         frontier_panel(panel, sheet, "The server's tokens/s against each user's")
     return figure
 
@@ -98,7 +100,9 @@ def throughput(sheet: Sheet) -> Figure:
 def cost(sheet: Sheet) -> Figure:
     """Dollars for 1,000 requests against what is varied. Raises `UsageError` where no price is known."""
     if not priced(sheet):
-        raise UsageError("no cost is known for what is drawn: a run needs a price, as of `run --gpu`")
+        raise UsageError(
+            "no cost is known for what is drawn; `run --gpu NAME` or `--gpu-price USD` gives a run its price"
+        )
     costs = [dot.rate(COST) for dot in sheet.dots]
     shape = _shape(sheet)
     small = [
@@ -106,7 +110,7 @@ def cost(sheet: Sheet) -> Figure:
         *_unknown(sheet),
         *notes.doubts(sheet),
     ]
-    title = "Cost" if sheet.axis.single else f"Cost against {sheet.axis.what}"
+    title = f"Cost{_against(sheet)}"
     with style():
         figure, (panel,) = page(sheet, title, _ONE, line_keys(sheet), small)
         cost_panel(panel, sheet, "At this load, not at capacity")
@@ -121,7 +125,11 @@ def overview(sheet: Sheet) -> Figure:
         _joined(*_missing(sheet), *(_unknown(sheet) if priced(sheet) else ["cost unknown: no price"])),
         *notes.doubts(sheet),
     ]
-    title = "Latency and throughput" + (" and cost" if priced(sheet) else "")
+    title = (
+        f"Latency, throughput and cost{_at(sheet)}"
+        if priced(sheet)
+        else f"Latency and throughput{_at(sheet)}"
+    )
     with style():
         figure, panels = page(sheet, title, _FOUR, [*line_keys(sheet), *quantile_keys(sheet)], small)
         latency_panel(panels[0], sheet, sheet.ttft, _LONG[sheet.ttft])
@@ -145,6 +153,19 @@ def priced(sheet: Sheet) -> bool:
     return any(dot.rate(COST) is not None for dot in sheet.dots)
 
 
+def _against(sheet: Sheet) -> str:
+    """What varies, for a title; what stays the same where nothing does."""
+    return _at(sheet) or f" against {sheet.axis.what}"
+
+
+def _at(sheet: Sheet) -> str:
+    """The one load, for a title; empty where there are several."""
+    if not sheet.axis.single:
+        return ""
+    point = sheet.dots[0].row.point
+    return f", {point.label}" if point.load == "offline" else f" at {point.label}"
+
+
 def _gaps_panel(axes: Axes, sheet: Sheet) -> None:
     """ITL of each point; of several lines only where each of them ends."""
     drawn = last_curves(sheet)
@@ -155,7 +176,7 @@ def _gaps_panel(axes: Axes, sheet: Sheet) -> None:
             label_curves(axes, found)
         return
     places = {place(sheet, curve.dot) for curve in drawn}
-    at = f"with {places.pop()}" if len(places) == 1 else "at each line's last point"
+    at = f"at {places.pop()}" if len(places) == 1 else "at each line's last point"
     ecdf_panel(axes, found, f"{_ITL}, {at}", "ITL", "gaps")
 
 

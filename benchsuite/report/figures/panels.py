@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from benchsuite.report.figures.axes import Mark, dash, draw_marks, look, say, set_scale, set_x
+from benchsuite.report.figures.axes import Mark, dash, draw_marks, look, price, say, set_scale, set_x
 from benchsuite.report.figures.labels import Label, place_labels
 from benchsuite.report.figures.paper import QUIET
 from benchsuite.report.figures.sheet import Dot, Line, Sheet
@@ -53,7 +53,7 @@ def latency_panel(axes: Axes, sheet: Sheet, metric: str, title: str) -> None:
     }
     if sheet.axis.single:
         found = {(i, j): _beside(marks, i, j, len(sheet.lines)) for (i, j), marks in found.items()}
-        _quantile_axis(axes, names)
+        _places(axes, names, "quantile of requests")
     else:
         set_x(axes, sheet.axis)
     drawn = [mark.estimate for marks in found.values() for mark in marks]
@@ -80,12 +80,13 @@ def _beside(marks: Sequence[Mark], line: int, quantile: int, lines: int) -> list
     return [mark._replace(x=quantile + offset) for mark in marks]
 
 
-def _quantile_axis(axes: Axes, names: Sequence[str]) -> None:
+def _places(axes: Axes, names: Sequence[str], label: str) -> None:
+    """An axis of names instead of numbers, at 0, 1, 2…"""
     axes.set_xlim(-0.6, max(1, len(names)) - 0.4)
     axes.xaxis.set_major_locator(FixedLocator(list(range(len(names)))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: names[round(value)]))
-    axes.set_xlabel("quantile of requests")
+    axes.set_xlabel(label)
     axes.grid(visible=False, axis="x")
 
 
@@ -137,11 +138,15 @@ def cost_panel(axes: Axes, sheet: Sheet, title: str) -> None:
     """Dollars for 1,000 requests against the axis, only where they are known."""
     axes.set_title(title)
     axes.set_ylabel("$ per 1,000 requests")
-    set_x(axes, sheet.axis)
     found = [[(dot, dot.rate(COST)) for dot in line.dots] for line in sheet.lines]
     lines = [
         [Mark(dot.x, each, dot.row.verdict) for dot, each in pairs if each is not None] for pairs in found
     ]
-    set_scale(axes, "y", [mark.estimate for marks in lines for mark in marks], prefix="$")
+    if sheet.axis.single:
+        lines = [_beside(marks, i, 0, len(lines)) for i, marks in enumerate(lines)]
+        _places(axes, [sheet.axis.ticks[0][1]], sheet.axis.label)
+    else:
+        set_x(axes, sheet.axis)
+    set_scale(axes, "y", [mark.estimate for marks in lines for mark in marks], words=price)
     for i, marks in enumerate(lines):
         draw_marks(axes, marks, look(i), f"cost-{i}", band=True)

@@ -70,6 +70,8 @@ _STYLE: Final[Mapping[Any, Any]] = MappingProxyType(
         "ytick.labelsize": 8.5,
     }
 )
+_NAMED: Final = 4
+"""So many runs are named in the small print."""
 _METADATA: Final = MappingProxyType({"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}})
 
 
@@ -125,7 +127,7 @@ def page(
     if keys:
         corner = (_MARGIN / layout.width, 1 - tops[2] / height)
         figure.legend(
-            handles=list(keys), loc="upper left", bbox_to_anchor=corner, ncols=columns,
+            handles=_in_rows(keys, columns), loc="upper left", bbox_to_anchor=corner, ncols=columns,
             borderaxespad=0, borderpad=0, columnspacing=1.6, handlelength=2.6, labelspacing=0.45,
         )  # fmt: skip
     for i, line in enumerate(lines):
@@ -183,6 +185,11 @@ def _key_columns(labels: Sequence[str], room: float) -> int:
     return max(1, min(len(labels), int(room / widest)))
 
 
+def _in_rows(keys: Sequence[Artist], columns: int) -> list[Artist]:
+    """In the order in which a legend, which fills columns, shows them row by row."""
+    return [key for column in range(columns) for key in keys[column::columns]]
+
+
 def _inches(points: float) -> float:
     return points * _LINE_HEIGHT / 72
 
@@ -190,7 +197,9 @@ def _inches(points: float) -> float:
 def _origin(sheet: Sheet) -> str:
     """Which runs these are, so that a picture can be traced back."""
     versions = sorted({f"benchsuite {run.manifest.version}" for run in sheet.runs})
-    ids = ", ".join(short_id(run.manifest.run_id) for run in sheet.runs)
+    found = [short_id(run.manifest.run_id) for run in sheet.runs]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    ids = ", ".join(found[:_NAMED]) + more
     days = sorted({run.manifest.started[:10] for run in sheet.runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return f"{', '.join(versions)} · run{'s' * (len(sheet.runs) > 1)} {ids} · {when}"

@@ -1,0 +1,138 @@
+"""What may be shown and stored of paths, URLs and commands: no keys, no homes, no names of private hosts."""
+
+import ipaddress
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PureWindowsPath
+from urllib.parse import urlsplit
+
+import msgspec
+
+from benchsuite.types import Connection, Identity, Timeouts
+
+HIDDEN = "***"
+_SECRET_OPTION = re.compile(r"(api[-_]?key|[-_]token|secret|password|authorization)$|^-hft$", re.IGNORECASE)
+_SECRET_MEMBER = re.compile(
+    r'("[^"]*(?:key|token|secret|password|authorization)"\s*:\s*)"[^"]*"', re.IGNORECASE
+)
+_URL = re.compile(r"\w+://")
+_PLAIN = re.compile(r"[\w@%+=:,./~*-]+")
+
+
+def shown_path(text: str) -> str:
+    """A path as it may be shown: from `~` on within home, else its name alone; other text as it is."""
+    windows = PureWindowsPath(text)
+    if windows.drive and windows.root:
+        return windows.name
+    if not os.path.isabs(text):
+        return text
+    path = Path(text)
+    for home in (Path.home(), Path.home().resolve()):
+        if home != Path(home.anchor) and path.is_relative_to(home):
+            return str("~" / path.relative_to(home))
+    return path.name
+
+
+def shown_word(word: str) -> str:
+    """A word of a command as it may be shown: a path shortened, a URL or JSON without its secrets."""
+    name = os.path.basename(word)
+    is_python = os.path.isabs(word) and name.startswith("python") and "." not in name.removeprefix("python3.")
+    if word == sys.executable or is_python:
+        return "python"
+    if _URL.match(word):
+        return masked_url(word)
+    return _SECRET_MEMBER.sub(rf'\1"{HIDDEN}"', shown_path(word))
+
+
+def masked_url(url: str) -> str:
+    """The URL without user, password and query; a private host's name isn't stored either."""
+    try:
+        parts = urlsplit(url)
+        asked_port = parts.port
+    except ValueError:
+        return HIDDEN
+    host = parts.hostname or ""
+    if _is_private(host):
+        host = "private-host"
+    if ":" in host:
+        host = f"[{host}]"
+    port = f":{asked_port}" if asked_port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def _is_private(host: str) -> bool:
+    """A name or address inside somebody's network (this machine itself excepted)."""
+    if host == "localhost":
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".lan", ".corp", ".home.arpa"))
+    return address.is_private and not address.is_loopback
+
+
+def mask_command(argv: Sequence[str]) -> str:
+    """A command as it may be stored: no values of key options, `~` for home, file names only elsewhere."""
+    shown = [start + (HIDDEN if secret else shown_word(value)) for start, value, secret in _words(argv)]
+    return " ".join(part if _PLAIN.fullmatch(part) else shlex.quote(part) for part in shown)
+
+
+def without_secrets(text: str, argv: Sequence[str]) -> str:
+    """What a command said, without the values of its key options: engines print their arguments."""
+    found = {part for _, value, secret in _words(argv) if secret for part in (value, *value.split(","))}
+    for value in sorted(filter(None, found), key=len, reverse=True):
+        text = text.replace(value, HIDDEN)
+    return text
+
+
+def _words(argv: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """Each word as what stays (`--option=`), the rest, and whether that is a secret."""
+    # A key option may take several values: secret are the word after it and what follows up to an option.
+    option, values = "", 0
+    for word in argv:
+        if word.startswith("-") and not (option and not values):
+            name, equals, value = word.partition("=")
+            secret = bool(_SECRET_OPTION.search(name))
+            option, values = (name, 0) if secret and not equals else ("", 0)
+            yield (f"{name}=", value, secret) if equals else ("", word, False)
+        else:
+            values += 1
+            yield "", word, bool(option)
+
+
+# ---------------------------------------------------------------- what a manifest holds
+
+
+def shown_model(name: str) -> str:
+    """A model's name as it may be stored and shown: some servers call a model by its path."""
+    return shown_path(name)
+
+
+def shown_identity(identity: Identity) -> Identity:
+    """What a server says of itself as it may be stored, without folders of anyone's machine."""
+    return msgspec.structs.replace(
+        identity,
+        models=tuple(map(shown_model, identity.models)),
+        details={name: shown_path(value) for name, value in identity.details.items()},
+    )
+
+
+def shown_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings of an engine as they may be stored, without folders of this machine."""
+    return {name: shown_word(value) for name, value in settings.items()}
+
+
+def connection_facts(connection: Connection) -> dict[str, str]:
+    """Connection settings that a reader of the numbers has to know, without paths or secrets."""
+    facts = {
+        "insecure": "certificates not checked" if connection.insecure else "",
+        "ca_cert": "own CA" if connection.ca_cert else "",
+        "client_cert": "client certificate" if connection.client_cert else "",
+        "proxy": "through a proxy" if connection.proxy else "",
+    }
+    limits = msgspec.to_builtins(connection.timeouts)
+    facts |= {name: f"{value:g}" for name, value in limits.items() if value != getattr(Timeouts(), name)}
+    return {name: fact for name, fact in facts.items() if fact}
