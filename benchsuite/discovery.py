@@ -1,6 +1,6 @@
 """What already answers on this machine, at the addresses where backends usually listen."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -24,6 +24,15 @@ class Found(Noun, frozen=True, kw_only=True):
     identity: Identity
 
 
+def importable(leave_out: frozenset[str]) -> Iterator[Driver]:
+    """The installed drivers but those named; one that can't be imported is left out (`doctor` names it)."""
+    for name in backends():
+        # A stranger's driver may fail in any way when it is imported.
+        with suppress(Exception):
+            if name not in leave_out:
+                yield load(name)
+
+
 def discover(leave_out: frozenset[str] = frozenset({"sim"})) -> tuple[Found, ...]:
     """Ask every backend's usual address who is there; nothing is sent but the drivers' identify calls.
 
@@ -31,7 +40,7 @@ def discover(leave_out: frozenset[str] = frozenset({"sim"})) -> tuple[Found, ...
     that keeps the first waiting isn't asked again.
     """
     by_address: dict[str, list[Driver]] = {}
-    for driver in _loaded(sorted(set(backends()) - leave_out)):
+    for driver in importable(leave_out):
         if driver.default_url and _is_local(driver.default_url):
             by_address.setdefault(driver.default_url, []).append(driver)
     if not by_address:
@@ -39,14 +48,6 @@ def discover(leave_out: frozenset[str] = frozenset({"sim"})) -> tuple[Found, ...
     with ThreadPoolExecutor(len(by_address)) as pool:
         found = pool.map(_first, by_address.values())
         return tuple(one for one in found if one is not None)
-
-
-def _loaded(names: Iterable[str]) -> Iterator[Driver]:
-    """The drivers that can be imported; `doctor` tells of the others."""
-    for name in names:
-        # A stranger's driver may fail in any way when it is imported.
-        with suppress(Exception):
-            yield load(name)
 
 
 def _is_local(url: str) -> bool:

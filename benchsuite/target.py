@@ -51,7 +51,7 @@ class Options(Noun, frozen=True, kw_only=True):
     driver's. `headers` may hold secrets. `options` are the driver's (e.g. `endpoint=completions`), `engine`
     and `engine_args` those of an engine that we start, with `engine_python` where it isn't found by
     itself. `start`: `auto` attaches where something answers, `launch` never attaches, `attach` never
-    starts. `group`: the id of the first run of the same command.
+    starts. `group`: an id shared by the runs of one command.
     """
 
     backend: str
@@ -147,7 +147,10 @@ def check_engine(driver: Driver, options: Options) -> None:
     asked = "--engine" if options.engine else "--engine-args" if options.engine_args else ""
     if asked and not driver.settings:
         raise UsageError(f"--backend {driver.name} takes no {asked}; leave it out or name another backend")
-    engine_arguments(driver.settings, options.engine)
+    try:
+        engine_arguments(driver.settings, options.engine)
+    except UsageError as error:
+        raise UsageError(f"--backend {driver.name}: {error}") from None
     for word in options.engine_args:
         if (name := word.partition("=")[0]) in _OURS:
             raise UsageError(f"--engine-args: benchsuite chooses {name} itself; leave it out")
@@ -223,10 +226,11 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
     if not named and any("{model}" in word for word in launch.argv):
         named = _local_model(driver)
     context = _context(options.workload, launch.max_context, named)
-    tell(Stage(name="model", text="preparing the model"))
+    if named:
+        tell(Stage(name="model", text="preparing the model"))
     model = resolve_model(named, launch.model_form, lambda text: tell(Stage(name="model", text=text)))
     _check_downloaded(named, launch)
-    tell(Stage(name="launch", text=f"starting {driver.title} with {model.name}"))
+    tell(Stage(name="launch", text=f"starting {driver.title}{f' with {model.name}' if model.name else ''}"))
     with launched(
         launch,
         model=model,

@@ -380,8 +380,8 @@ class Price(Noun, frozen=True, kw_only=True):
 class Manifest(Noun, frozen=True, kw_only=True):
     """Everything needed to judge or repeat a run; no prompt, key, host name or private path.
 
-    `group` is the id of the first of several runs that one command made; empty: it made one. `engine`
-    holds the settings of an engine that we started. `gpu` is as stated; `gpus` what the driver names on the
+    `group` is an id that the several runs of one command share; empty: it made one. `engine` holds the
+    settings of an engine that we started. `gpu` is as stated; `gpus` what the driver names on the
     serving machine, where that is this one: empty without an NVIDIA GPU, None where it can't be known.
     """
 

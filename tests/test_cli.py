@@ -86,6 +86,7 @@ INSIDE = {
     "results": (["results"], "benchsuite.report.listing.run_table"),
     "show": (["show"], "benchsuite.report.screen.screen"),
     "compare": (["compare", "latest", "latest"], "benchsuite.compare.compare"),
+    "plot": (["plot"], "benchsuite.report.figures.overview"),
     "cost gpus": (["cost", "gpus"], "benchsuite.money.gpus.book"),
     "backends": (["backends"], "benchsuite.driver.backends"),
     "workloads": (["workloads"], "benchsuite.workload.load.shipped"),
@@ -174,7 +175,7 @@ def test_a_trace_only_when_asked_for(monkeypatch, capsys):
         (["show", "--how", "--json"], "leave --format out"),
         (["simulate", "--error-500", "200%"], "10% or 0.1"),
         (["simulate", "--ttft-cv", "-1"], "0 or more"),
-        (["backends", "vlm"], "there are: local"),
+        (["backends", "vlm"], "there are: llamacpp, local"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_a_line_with_what_to_do(words, hint, capsys, stored):
@@ -210,6 +211,7 @@ def test_help_loads_nothing_heavy():
         "httptools",
         "msgspec",
         "psutil",
+        "matplotlib",
     }
     loaded = loaded_after("--help")
     assert "click" in loaded and not heavy & loaded
@@ -217,7 +219,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_help_of_run_loads_nothing_heavy():
-    assert not {"numpy", "pyarrow", "scipy", "aiohttp"} & loaded_after("run", "--help")
+    assert not {"numpy", "pyarrow", "scipy", "aiohttp", "matplotlib"} & loaded_after("run", "--help")
 
 
 def test_the_help_screen_shows_every_command_that_works(capsys):

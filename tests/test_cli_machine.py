@@ -1,8 +1,12 @@
 import socket
 import struct
 
+import pytest
+
 from benchsuite.cli import main
-from benchsuite.cli.doctor import _stamps
+from benchsuite.cli.doctor import _engines, _stamps
+from benchsuite.driver import load
+from benchsuite.errors import TargetError
 from benchsuite.store.runs import Store
 from benchsuite.telemetry.machine import fingerprint
 
@@ -36,3 +40,48 @@ def test_a_machine_is_told_apart_by_a_secret_that_only_a_store_keeps(tmp_path):
     assert not store.path.exists()
     store.prepare()
     assert fingerprint(store.path).id == fingerprint(store.path).id
+
+
+@pytest.fixture
+def startable(monkeypatch):
+    """`startable(names)`: engines that are there; those of other drivers are missing."""
+
+    def prepare(*names):
+        def prepared(launch, environment="", chosen=""):
+            if environment not in names:
+                raise TargetError(launch.missing)
+            return launch, "python"
+
+        monkeypatch.setattr("benchsuite.servers.launch.prepared", prepared)
+
+    return prepare
+
+
+def test_doctor_says_which_engines_can_be_started_here(startable, monkeypatch):
+    monkeypatch.setattr("benchsuite.discovery.backends", lambda: ("local", "mlx", "openai", "sim", "vllm"))
+    startable("vllm")
+    assert list(_engines()) == [
+        ("ok", "engines", "vllm can start; not found: mlx", "benchsuite run --backend vllm")
+    ]
+    startable("mlx", "vllm")
+    assert [finding.found for finding in _engines()] == ["mlx, vllm can start"]
+    startable()
+    (finding,) = _engines()
+    assert (finding.level, finding.found) == ("note", "not found: mlx, vllm")
+    assert "benchsuite run --backend mlx` says how to get it" in finding.advice
+    monkeypatch.setattr("benchsuite.discovery.backends", dict)
+    assert list(_engines()) == []
+
+
+def test_a_backend_lists_the_settings_of_its_engine_with_what_they_mean(capsys):
+    assert main(["backends", "vllm"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    rows = {
+        line.split()[0]: " ".join(line.split()[1:]) for line in shown[shown.index("") :] if line[:2] == "  "
+    }
+    settings = load("vllm").settings
+    assert list(rows) == list(settings)
+    assert rows["tp"] == settings["tp"].help
+    assert rows["eager"] == f"{settings['eager'].help} (on or off)"
+    assert main(["backends", "openai"]) == 0
+    assert "--engine" not in capsys.readouterr().out

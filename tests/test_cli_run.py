@@ -46,6 +46,7 @@ def faked(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCHSUITE_STORE", str(tmp_path / "store"))
     fake = Faked(Store(tmp_path / "store"))
     monkeypatch.setattr("benchsuite.run.run", fake)
+    monkeypatch.setattr("benchsuite.discovery.discover", tuple)
     return fake
 
 

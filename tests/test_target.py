@@ -6,12 +6,14 @@ import threading
 
 import pytest
 
+import benchsuite.lengths
 import benchsuite.target
 from benchsuite.driver import load
 from benchsuite.errors import TargetError, UsageError
+from benchsuite.lengths import fitted
 from benchsuite.servers.model import CONTEXT_TOKENS
-from benchsuite.target import Options, fitted, resolved, shown_identity, shown_model
-from benchsuite.types import Identity, Target, Workload
+from benchsuite.target import Options, resolved
+from benchsuite.types import Target, Workload
 
 WORKLOAD = Workload(
     name="w",
@@ -73,7 +75,7 @@ def test_a_server_that_never_answers_is_given_up_soon(monkeypatch):
 
 
 def test_a_server_that_never_completes_is_given_up_soon(monkeypatch):
-    monkeypatch.setattr(benchsuite.target, "_PROBE_S", 0.3)
+    monkeypatch.setattr(benchsuite.lengths, "_PROBE_S", 0.3)
     told = []
     with (
         server(lambda heard: ANSWER if heard.startswith(b"GET") else None) as url,
@@ -91,7 +93,7 @@ def test_a_server_that_never_completes_is_given_up_soon(monkeypatch):
         (b"\x15\x03\x01\x00\x02\x02\x46", "openai", "does it want https://?"),
         (b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", "openai", "does it want https://?"),
         (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", "openai", "is it the base URL"),
-        (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", "sim", "measure it as --backend openai"),
+        (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", "sim", "--launch starts simulator on a free port"),
     ],
 )
 def test_what_answers_something_else_gets_a_hint_that_helps(answer, backend, hint):
@@ -99,16 +101,6 @@ def test_what_answers_something_else_gets_a_hint_that_helps(answer, backend, hin
         said = refusal(url, backend)
     assert hint in said
     assert ("--backend openai" in said) == (backend != "openai")
-
-
-def test_models_are_shown_without_folders(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ann")
-    names = ("/home/ann/m/x.gguf", "/srv/models/y/", "org/z", "C:\\Users\\ann\\w.gguf", "/home/anna/v")
-    shown = ("~/m/x.gguf", "y", "org/z", "w.gguf", "v")
-    assert tuple(map(shown_model, names)) == shown
-    assert shown_identity(Identity(server="s", models=names)).models == shown
-    monkeypatch.setenv("HOME", "/")
-    assert shown_model("/srv/models/y") == "y"
 
 
 def test_a_model_may_be_named_as_it_is_shown(monkeypatch):

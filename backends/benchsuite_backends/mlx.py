@@ -58,7 +58,7 @@ class MLX:
                 "environment, its commands on the PATH), or measure a running server: --backend mlx --url URL"
             ),
             ready=Call(method="GET", path="/health"),
-            ready_s=600.0,
+            ready_s=300.0,
             model_form="f32",
         )
 

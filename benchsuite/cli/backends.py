@@ -43,7 +43,7 @@ def backends(name: str | None) -> None:
 
 def _one(found: "Driver") -> None:
     """One backend in full."""
-    from benchsuite.report.listing import capability_rows
+    from benchsuite.report.listing import capability_rows, setting_rows
 
     click.echo(f"{found.name}: {found.title}")
     click.echo(f"  usually listens at {found.default_url or 'no fixed address: give --url'}")
@@ -51,3 +51,11 @@ def _one(found: "Driver") -> None:
     click.echo(f"  key from {keys} or --api-key-env" if keys else "  needs no key; --api-key-env names one")
     for text, can in capability_rows(found.capabilities):
         click.echo(f"  {'yes' if can else 'no ':3}  {text}")
+    if rows := setting_rows(found.settings):
+        width = max(len(setting) for setting, _ in rows)
+        click.echo("\nSettings where benchsuite starts it (--engine NAME=VALUE,NAME=VALUE):")
+        for setting, text in rows:
+            click.echo(f"  {setting:{width}}  {text}")
+        click.echo(
+            "Anything else of its own as --engine-args '…'; --launch starts it even if one is running."
+        )

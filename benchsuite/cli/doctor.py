@@ -64,6 +64,7 @@ def findings(store: "Store") -> Iterator[Finding]:
     yield _packages()
     yield from _drivers()
     yield _engine()
+    yield from _engines()
     yield from _store(store)
     yield _selftest(store)
 
@@ -181,6 +182,33 @@ def _engine() -> Finding:
         "the embedded llama.cpp isn't installed",
         "pip install xllamacpp, or measure a running server with --url",
     )
+
+
+def _engines() -> Iterator[Finding]:
+    """Engines of other makers that can be started here, all in one line."""
+    from benchsuite.discovery import importable
+    from benchsuite.errors import TargetError
+    from benchsuite.servers.launch import prepared
+    from benchsuite.types import Target
+
+    there, missing = [], []
+    for driver in importable(leave_out=frozenset({"local", "sim"})):
+        launch = driver.launch(Target(backend=driver.name, url=""))
+        if launch is None:
+            continue
+        try:
+            prepared(launch, driver.name)
+        except TargetError:
+            missing.append(driver.name)
+        else:
+            there.append(driver.name)
+    absent = f"not found: {', '.join(missing)}" if missing else ""
+    if there:
+        found = f"{', '.join(there)} can start" + (f"; {absent}" if absent else "")
+        yield Finding("ok", "engines", found, f"benchsuite run --backend {there[0]}")
+    elif missing:
+        advice = f"`benchsuite run --backend {missing[0]}` says how to get it"
+        yield Finding("note", "engines", absent, advice)
 
 
 def _store(store: "Store") -> Iterator[Finding]:

@@ -21,7 +21,9 @@ class Entry(NamedTuple):
 
 COMMANDS: Final = MappingProxyType(
     {
-        "run": Entry("Measure", "benchsuite.cli.run:run", "Measure a backend: TTFT, TPOT, tokens/s"),
+        "run": Entry(
+            "Measure", "benchsuite.cli.run:run", "Measure a backend: TTFT, tokens/s, $ per 1,000 requests"
+        ),
         "results": Entry("Look", "benchsuite.cli.results:results", "List stored runs"),
         "show": Entry(
             "Look", "benchsuite.cli.show:show", "One run: its numbers, its verdict, how it was measured"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from benchsuite.cli.run_options import TYPED, GroupedCommand, check_backend, options_of, run_options, typed
-from benchsuite.cli.targets import chosen, described, may_ask, named_targets, offered
+from benchsuite.cli.targets import chosen, described, may_ask, named_targets, offered, shown_target
 
 if TYPE_CHECKING:
     from benchsuite.cli.targets import Named
@@ -46,8 +46,7 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     words = ctx.meta[TYPED]
     options = options_of(given, typed("run", words))
     store = Store(default_store(given["store_path"]))
-    alone = not (given["target"] or given["backend"] or given["url"] or given["model"])
-    wanted, hint = _discovered(alone)
+    wanted, hint = ([], "") if _names_a_target(given) else _discovered()
     each = [_for_target(options, named) for named in wanted or named_targets(given)]
     for one in each:
         check_backend(one)
@@ -66,16 +65,20 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     ctx.exit(INTERRUPTED if interrupted else failed or (INVALID if invalid else 0))
 
 
-def _discovered(alone: bool) -> "tuple[list[Named], str]":
-    """For `run` alone: what answers here and was wanted, else a line that says how to measure it."""
-    if not alone:
-        return [], ""
+def _names_a_target(given: dict[str, Any]) -> bool:
+    """Is it said what to measure? `--launch` alone means the local engine."""
+    return any(given[name] for name in ("target", "backend", "url", "model", "launch"))
+
+
+def _discovered() -> "tuple[list[Named], str]":
+    """What answers here and is wanted, else a line that says how to measure it."""
     from benchsuite.discovery import discover
 
     found = discover()
     if found and may_ask():
         one = offered(found)
-        return ([(one.backend, "", "")] if one is not None else []), ""
+        # With its URL: should it be gone by then, nothing is started in its place.
+        return ([(one.backend, one.url, "")] if one is not None else []), ""
     hint = f"{described(found[0])}: benchsuite run --backend {found[0].backend} measures it" if found else ""
     return [], hint
 
@@ -90,7 +93,8 @@ def _for_target(options: "Options", named: "Named") -> "Options":
 def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run], int]":
     """Measure every target; of several, one that fails is told and the others go on.
 
-    The runs, and the exit code of the last failure (0: none).
+    The runs, and the exit code of the last failure (0: none). An interrupt ends them all, and those that
+    are done stay.
     """
     import msgspec
 
@@ -105,8 +109,14 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
             done.append(_measured(msgspec.structs.replace(options, group=group), store))
         except BenchsuiteError as error:
             failed = error.exit_code
-            click.echo(f"{options.backend} {options.model}".strip() + f": {error}", err=True)
+            who = shown_target((options.backend, options.url, options.model))
+            click.echo(f"{who}: {error}", err=True)
             continue
+        except (KeyboardInterrupt, click.Abort):
+            if not done:
+                raise
+            click.echo("interrupted before the next target was measured", err=True)
+            return done, INTERRUPTED
         if done[-1].status == "interrupted":
             break
     return done, failed
@@ -123,17 +133,31 @@ def _show(done: "list[Run]", store: "Store", *, as_json: bool, hint: str) -> Non
         run for run in done if run.status != "interrupted" or any(row.requests for row in run.summaries)
     ]
     if as_json:
-        for run in done:
-            click.echo((store.path / run.manifest.run_id / "run.json").read_bytes(), nl=len(done) > 1)
+        _echo_json([(store.path / run.manifest.run_id / "run.json").read_bytes() for run in done])
     elif measured:
-        show = screen if len(measured) == 1 else several_screen
-        shown: Any = measured[0] if len(measured) == 1 else measured
-        click.echo(show(shown, store=output.shown(store.path), width=output.width(), styled=output.styled()))
+        where, width, styled = output.shown(store.path), output.width(), output.styled()
+        if len(measured) == 1:
+            # Of several runs the one to show needn't be the latest.
+            selector = "latest" if len(done) == 1 else measured[0].manifest.run_id
+            click.echo(screen(measured[0], store=where, width=width, styled=styled, selector=selector))
+        else:
+            click.echo(several_screen(measured, store=where, width=width, styled=styled))
         for line in (hint, *unfinished_lines(store.cut_off_runs())):
             click.echo(f" {line}" if line else "", nl=bool(line))
     if done and done[-1].status == "interrupted":
         kept = ": what was measured by then is kept" if measured else " before anything was measured"
         click.echo(f"interrupted{kept}", err=True)
+
+
+def _echo_json(stored: list[bytes]) -> None:
+    """One run as it is stored; several as a line each."""
+    import msgspec
+
+    for data in stored:
+        if len(stored) == 1:
+            click.echo(data, nl=False)
+        else:
+            click.echo(msgspec.json.format(data, indent=-1))
 
 
 def _measured(options: "Options", store: "Store") -> "Run":

@@ -1,6 +1,7 @@
 """Which targets a command names: `--backend a,b`, `--model x,y`, or words like `vllm:model@http://…`."""
 
 import sys
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,16 +38,27 @@ def parse_target(word: str) -> Named:
 
     rest, at, url = word.partition("@http")
     backend, _, model = rest.partition(":")
-    if backend not in backends():
-        known = ", ".join(backends())
-        raise UsageError(
-            f"{word!r} is no target: it looks like BACKEND, BACKEND:MODEL or BACKEND@URL ({known})"
-        )
-    return backend, server_url(f"http{url}") if at else "", model
+    known = list(backends())
+    if backend in known:
+        return backend, server_url(f"http{url}") if at else "", model
+    # A URL may hold a password, so no message repeats it.
+    if backend in {"http", "https"}:
+        raise UsageError("a URL alone is no target: name what answers there, such as openai@URL")
+    near = get_close_matches(backend, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    raise UsageError(f"no backend called {backend!r} (a target is BACKEND:MODEL@URL); {hint}")
 
 
 def _listed(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def shown_target(named: Named) -> str:
+    """A target as its word, with nothing in it that a log may not have."""
+    from benchsuite.shown import masked_url, shown_model
+
+    backend, url, model = named
+    return backend + (f":{shown_model(model)}" if model else "") + (f"@{masked_url(url)}" if url else "")
 
 
 # ---------------------------------------------------------------- asking
@@ -80,7 +92,8 @@ def described(found: "Found") -> str:
 
 def chosen(needed: "ChoiceNeeded") -> str:
     """Ask for one of the choices by its number."""
-    click.echo(f"{needed.question[0].upper()}{needed.question[1:]}:", err=True)
+    colon = "" if needed.question.endswith("?") else ":"
+    click.echo(f"{needed.question[0].upper()}{needed.question[1:]}{colon}", err=True)
     for number, choice in enumerate(needed.choices, 1):
         click.echo(f"  {number}  {choice}", err=True)
     number = click.prompt("Number", type=click.IntRange(1, len(needed.choices)), default=1, err=True)

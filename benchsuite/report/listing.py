@@ -1,8 +1,8 @@
 """Stored runs as a list, and the other tables of a few words."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from benchsuite.driver import Capabilities
+from benchsuite.driver import Capabilities, Setting
 from benchsuite.report.points import Column, quantile
 from benchsuite.report.render import listing, table
 from benchsuite.report.screen import short_model, workload_name
@@ -143,6 +143,15 @@ def capability_rows(capabilities: Capabilities) -> tuple[tuple[str, bool], ...]:
         ("reports its own timings", capabilities.server_timings),
         ("plain completions beside chat", capabilities.completions),
     )
+
+
+def setting_rows(settings: Mapping[str, Setting]) -> tuple[tuple[str, str], ...]:
+    """What `--engine` understands: each setting's name, and what it means with the values that it has."""
+    return tuple((name, f"{setting.help}{_values(setting)}") for name, setting in settings.items())
+
+
+def _values(setting: Setting) -> str:
+    return "" if "*" in setting.arguments else f" ({' or '.join(setting.arguments)})"
 
 
 def selftest_table(selftest: Selftest, *, width: int, styled: bool = False) -> str:

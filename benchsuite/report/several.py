@@ -20,6 +20,8 @@ from benchsuite.types import Run
 _TYPED = 10
 """Characters of an id to type: the time in milliseconds, which no other run of this machine has."""
 
+_P99_DROP = 2
+
 
 def several_screen(
     runs: Sequence[Run], *, store: str, width: int, styled: bool = False, now: datetime | None = None
@@ -48,7 +50,9 @@ def merged_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
     heading, names = names_of(runs)
     cells = tuple(name for run, name in zip(runs, names, strict=True) for _ in run.summaries)
     who = Column(heading=(heading,), cells=cells, left=True, whole=True)
-    return who, *point_columns(msgspec.structs.replace(runs[0], summaries=rows))
+    columns = point_columns(msgspec.structs.replace(runs[0], summaries=rows))
+    # The names take room that a table of one run has for its p99.
+    return who, *(msgspec.structs.replace(c, drop=c.drop or _P99_DROP * (c.title == "p99")) for c in columns)
 
 
 def names_of(runs: Sequence[Run]) -> tuple[str, list[str]]:

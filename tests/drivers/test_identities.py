@@ -106,6 +106,8 @@ def test_another_python_server_is_not_mlx():
     health = recorded("mlx/health")
     assert mlx.identity((tape(card, headers=headers), health)) is None
     assert mlx.identity((recorded("mlx/models"), tape(b'{"healthy":true}', headers=headers))) is None
+    for body in (b"", recorded("mlx/models").body):
+        assert mlx.identity((tape(body, headers=[("server", "uvicorn")]), health)) is None
 
 
 def test_transformers_tells_nothing_but_that_it_is_there():

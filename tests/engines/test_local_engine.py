@@ -10,7 +10,7 @@ import pytest
 
 from benchsuite.driver import load
 from benchsuite.errors import TargetError
-from benchsuite.servers.launch import launched
+from benchsuite.servers.launch import launched, prepared, resolve_model
 from benchsuite.types import Target
 
 pytest.importorskip("xllamacpp", reason="the embedded engine needs xllamacpp")
@@ -20,8 +20,8 @@ WORDS = (files("benchsuite.data") / "words.txt").read_text(encoding="utf-8").spl
 
 
 def engine(model="shape:5m"):
-    launch = load("local").launch(Target(backend="local", url=""))
-    return launched(launch, model=model, slots=2, context=1024, threads=1)
+    launch, python = prepared(load("local").launch(Target(backend="local", url="")))
+    return launched(launch, model=resolve_model(model), slots=2, context=1024, threads=1, python=python)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def shared_lines(manifests: Sequence[Manifest]) -> tuple[str, ...]:
     workload = asked.pop() if len(asked) == 1 else same.get("workload", "")
     model, server = same.get("model", ""), same.get("server", "")
     who = f"{model} on {server}" if model and server else model or server
-    parts = [who, *(same.get(key, "") for key in ("quantization", "gpu", "machine"))]
+    parts = [who, *(same.get(key, "") for key in ("quantization", "dtype", "gpu", "machine"))]
     return tuple(line for line in (workload, " · ".join(part for part in parts if part)) if line)
 
 
@@ -36,13 +36,13 @@ def _keys(facets: Sequence[dict[str, str]]) -> list[str]:
 
 def _facets(manifest: Manifest) -> dict[str, str]:
     """What tells one run from another, most telling first; empty: not known."""
-    identity, price = manifest.identity, manifest.price
-    gpu = f"{price.count} × {price.gpu}".removeprefix("1 × ") if price and price.gpu else manifest.gpu
+    identity = manifest.identity
     found = {
         "server": f"{identity.server} {identity.version}".strip() or manifest.backend,
         "model": short_model(manifest),
         "quantization": identity.details.get("quantization", ""),
-        "gpu": gpu,
+        "dtype": identity.details.get("dtype", ""),
+        "gpu": manifest.gpu or identity.details.get("gpu", ""),
         # A server that was already running may stand anywhere.
         "machine": "" if manifest.attached else f"{manifest.machine.cpu}, {manifest.machine.cores} cores",
         "workload": workload_name(manifest),
