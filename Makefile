@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo test lint unit reference bench clean
+.PHONY: demo test lint unit engines test-engines reference bench clean
 
 demo: .venv/.package
 	$(BIN)/benchsuite run
@@ -18,7 +18,15 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 unit: .venv/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore=tests/engines/test_real_engines.py
+
+# vLLM (CPU), MLX and transformers, each in an environment of its own in the user's cache: made once,
+# then used again. It takes about 6 GB of disk.
+engines: .venv/.dev
+	$(BIN)/python scripts/engines.py
+
+test-engines: engines
+	$(BIN)/pytest tests/engines/test_real_engines.py
 
 # docs/reference is made from the code; a test fails while it is stale.
 reference: .venv/.dev

@@ -16,6 +16,7 @@ from benchsuite.engine.exchange import ask
 from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
 from benchsuite.servers.hub import cache_folder, cached_models
 from benchsuite.servers.launch import Server, launched, prepared, resolve_model
+from benchsuite.servers.model import shape_facts
 from benchsuite.shown import shown_model
 from benchsuite.types import (
     Connection,
@@ -124,6 +125,8 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         endpoint = _reached(options, driver, target)
         tell(Stage(name="ready", text=f"waiting for {driver.title} at {target.url} to say who it is"))
         identity = identify(driver, target, patient(endpoint, _IDENTIFY_S))
+        if server is not None and not identity.version:
+            identity = msgspec.structs.replace(identity, version=server.version)
         target = msgspec.structs.replace(target, model=_model(target, identity, driver))
         yield Resolved(
             driver=driver,
@@ -225,11 +228,16 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
     named = options.model or launch.default_model
     if not named and any("{model}" in word for word in launch.argv):
         named = _local_model(driver)
-    context = _context(options.workload, launch.max_context, named)
+    context = _context(options.workload, _most_context(launch, named), named)
     if named:
         tell(Stage(name="model", text="preparing the model"))
     model = resolve_model(named, launch.model_form, lambda text: tell(Stage(name="model", text=text)))
     _check_downloaded(named, launch)
+    if model.dummy and not launch.dummy_arguments:
+        raise UsageError(
+            f"{named} has no weights, and {driver.title} can't make them up: --model shape:50m has some, "
+            "--backend vllm can"
+        )
     tell(Stage(name="launch", text=f"starting {driver.title}{f' with {model.name}' if model.name else ''}"))
     with launched(
         launch,
@@ -256,7 +264,8 @@ def _local_model(driver: Driver) -> str:
 
 def _check_downloaded(model: str, launch: Launch) -> None:
     """Engines are started without access to Hugging Face: say in a line what would take them a page."""
-    if launch.env.get("HF_HUB_OFFLINE") != "1" or not _HUB_NAME.fullmatch(model) or Path(model).exists():
+    offline = (launch.env | os.environ).get("HF_HUB_OFFLINE") == "1"
+    if not offline or not _HUB_NAME.fullmatch(model) or Path(model).exists():
         return
     if not (cache_folder(os.environ) / f"models--{model.replace('/', '--')}").is_dir():
         raise UsageError(
@@ -349,6 +358,13 @@ def _model(target: Target, identity: Identity, driver: Driver) -> str:
 def _slots(workload: Workload) -> int:
     """Slots of an engine that we start: as many as will be in flight."""
     return max(workload.concurrency, default=_LAUNCHED_OPEN_SLOTS)
+
+
+def _most_context(launch: Launch, model: str) -> int | None:
+    """Most tokens that a slot can hold: the driver's word, or a made model's; None: the engine knows."""
+    if launch.max_context is None and model.startswith("shape:"):
+        return shape_facts(model.removeprefix("shape:")).context_tokens
+    return launch.max_context
 
 
 def _context(workload: Workload, most: int | None, model: str) -> int:

@@ -45,6 +45,13 @@ def is_module(name: str) -> bool:
     return False
 
 
+def module_version(python: str, module: str) -> str:
+    """The version of a module's package beside this Python, as its metadata has it; empty: unknown."""
+    packages = Path(python).absolute().parent.parent.glob("lib/python*/site-packages")
+    found = [info for folder in packages for info in folder.glob(f"{module}-*.dist-info")]
+    return found[0].name.removeprefix(f"{module}-").removesuffix(".dist-info") if len(found) == 1 else ""
+
+
 def engine_environments(folder: Path | None = None) -> Mapping[str, Path]:
     """Engine environments of benchsuite's own by name, complete ones only, each with its Python."""
     place = (folder or cache_folder()) / "engines"

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from benchsuite.driver import Launch, ModelForm
 from benchsuite.errors import TargetError, UsageError
-from benchsuite.servers.interpreter import interpreter, is_module
+from benchsuite.servers.interpreter import interpreter, is_module, module_version
 from benchsuite.servers.model import is_dummy, make_model, model_path
 from benchsuite.shown import mask_command, without_secrets
 from benchsuite.types import Call, Noun
@@ -39,7 +39,8 @@ def _say_nothing(text: str) -> None:
 class Server:
     """A running engine: where it listens, and what a manifest may say of how it was started.
 
-    `pid` is the engine's own process, not the guardian's; `command_masked` holds no key, home or
+    `version` is that of its Python package, empty where it is none. `pid` is the engine's own process, not
+    the guardian's; `command_masked` holds no key, home or
     foreign folder; `seconds_to_ready` runs from the start of the process to the first 200.
     """
 
@@ -49,6 +50,7 @@ class Server:
     seconds_to_ready: float
     guardian: "subprocess.Popen[bytes]"
     log: BinaryIO
+    version: str = ""
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines that the engine wrote to stdout or stderr; only while the `with` lasts."""
@@ -153,7 +155,8 @@ def launched(
         except TargetError as error:
             raise TargetError(without_secrets(str(error), argv)) from None
         url = f"http://{HOST}:{port}"
-        yield Server(url, pid, mask_command(argv), time.monotonic() - started, guardian, log)
+        version = module_version(python, launch.module) if launch.module else ""
+        yield Server(url, pid, mask_command(argv), time.monotonic() - started, guardian, log, version)
 
 
 def _is_there(need: str) -> bool:
@@ -188,7 +191,8 @@ def _guarded(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, **env},
+        # What the user's own environment says of an engine goes first.
+        env={**env, **os.environ},
         start_new_session=True,
     )
     assert guardian.stdin and guardian.stdout

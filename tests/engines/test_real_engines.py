@@ -33,6 +33,7 @@ class Engine(Noun, frozen=True, kw_only=True):
     """What is known of an engine. `block_tokens`: what it caches is a multiple; None: it tells nothing of it.
 
     `shared_when_cold`: most tokens of its template's beginning that cold requests have in common.
+    `reuse`: it keeps connections open. `context` and `slots`: what it says when started for two at once.
     """
 
     backend: str
@@ -42,11 +43,13 @@ class Engine(Noun, frozen=True, kw_only=True):
     block_tokens: int | None = 1
     shared_when_cold: int = 0
     context: int | None = None
+    slots: int | None = None
+    reuse: bool
     unknown_model: str | None = None
 
 
 ENGINES = (
-    Engine(backend="local", model="shape:50m", server="llama.cpp", context=1024),
+    Engine(backend="local", model="shape:50m", server="llama.cpp", context=1024, slots=2, reuse=False),
     Engine(
         backend="vllm",
         model="shape:50m",
@@ -54,14 +57,24 @@ ENGINES = (
         settings={"eager": "on"},
         block_tokens=128,
         context=1024,
+        slots=2,
+        reuse=True,
         unknown_model="not_found",
     ),
-    Engine(backend="mlx", model="shape:5m", server="MLX", shared_when_cold=11, unknown_model="not_found"),
+    Engine(
+        backend="mlx",
+        model="shape:5m",
+        server="MLX",
+        shared_when_cold=11,
+        reuse=False,
+        unknown_model="not_found",
+    ),
     Engine(
         backend="transformers",
         model="shape:5m",
         server="transformers",
         block_tokens=None,
+        reuse=True,
         unknown_model="bad_request",
     ),
 )
@@ -161,8 +174,14 @@ def test_it_is_started_measured_and_gone(engine, tmp_path):
     manifest, records = measured(tmp_path, *words, *asked, **{MARK: mark})
     assert not left(mark)
     assert (manifest["attached"], manifest["model"]) == (False, engine.model)
-    assert manifest["identity"]["server"] == engine.server
+    identity = manifest["identity"]
+    assert identity["server"] == engine.server
+    # The embedded llama.cpp doesn't say its build.
+    assert bool(identity["version"]) == (engine.backend != "local")
+    assert (identity["context_tokens"], identity["slots"]) == (engine.context, engine.slots)
     assert manifest["launch_seconds"] > 0
+    reuse = {worker["reuse"] for trial in manifest["trials"] for worker in trial["workers"]}
+    assert reuse == {engine.reuse}
     assert len(records) == 12
     check(engine, records, 64, 16)
     check_cold(engine, [record["cached_tokens"] for record in records])
@@ -232,3 +251,26 @@ def _name(driver, url):
     calls = driver.identify(Target(backend=driver.name, url=url))
     identity = driver.identity(tuple(exchanged(call, url) for call in calls))
     return identity.models[0] if identity.models else ""
+
+
+def test_kill_9_of_benchsuite_leaves_nothing_of_vllm(tmp_path):
+    engine = next(one for one in ENGINES if one.backend == "vllm")
+    ready(engine)
+    mark = uuid.uuid4().hex
+    words = ("run", "--backend", "vllm", "--launch", "--model", engine.model, "--engine", "eager=on")
+    with (tmp_path / "told").open("w+") as told:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchsuite", *words, "--duration", "60"],
+            env={**os.environ, "BENCHSUITE_STORE": str(tmp_path / "store"), MARK: mark},
+            stdout=told,
+            stderr=told,
+        )
+        until = time.monotonic() + 120
+        while "trial 1 of" not in (tmp_path / "told").read_text() and time.monotonic() < until:
+            assert process.poll() is None, (tmp_path / "told").read_text()
+            time.sleep(0.2)
+        family = [one for one in psutil.process_iter() if _mark(one) == mark]
+        assert sum("vllm" in " ".join(one.cmdline()).lower() for one in family) > 1
+        process.kill()
+        process.wait()
+    assert not left(mark)
