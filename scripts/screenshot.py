@@ -1,4 +1,4 @@
-"""A picture of a command in a terminal: `python scripts/screenshot.py OUT.svg COMMAND…` runs it in one.
+"""A picture of benchsuite in a terminal: `python scripts/screenshot.py OUT.png run --backend vllm …`.
 
 What stays on the screen is drawn; lines that the command itself took back (its progress) are not.
 """
@@ -7,28 +7,18 @@ import io
 import os
 import pty
 import sys
-from pathlib import Path
 
+from matplotlib.font_manager import FontProperties, findfont
+from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 COLUMNS = 100
-NO_FONT = """\
-<svg class="rich-terminal" viewBox="0 0 {terminal_width} {terminal_height}" xmlns="http://www.w3.org/2000/svg">
-<style>
-.{unique_id}-matrix {{ font-family: "DejaVu Sans Mono", monospace; font-size: {char_height}px;
-line-height: {line_height}px; }}
-{styles}
-</style>
-<defs>{lines}</defs>
-<rect fill="#0c0c0c" x="1" y="1" width="{terminal_width}" height="{terminal_height}" rx="8"/>
-<g transform="translate({terminal_x}, {terminal_y})">
-{backgrounds}
-<g class="{unique_id}-matrix">{matrix}</g>
-</g>
-</svg>
-"""
-"""As rich's own, without a title bar and without fonts fetched from anywhere."""
+SIZE_PX = 24
+BACKGROUND, PLAIN = "#0c0c0c", "#d0d0d0"
 
 
 def heard(command: list[str]) -> str:
@@ -50,12 +40,36 @@ def last_screen(text: str) -> str:
     return text.replace("\r\n", "\n").rpartition("\x1b[2K")[2].removeprefix("\x1b[?25h").lstrip("\r\n")
 
 
+def drawn(lines: list[list[Segment]]) -> Image.Image:
+    """The lines as a picture, each letter in a cell of the same size."""
+    fonts = {bold: _font(bold) for bold in (False, True)}
+    width = round(fonts[False].getlength("M"))
+    height = round(1.35 * SIZE_PX)
+    picture = Image.new("RGB", (width * (COLUMNS + 2), height * (len(lines) + 2)), BACKGROUND)
+    pen = ImageDraw.Draw(picture)
+    for row, line in enumerate(lines, 1):
+        column = 1
+        for segment in line:
+            style = segment.style or Style()
+            colour = style.color.get_truecolor(MONOKAI).hex if style.color else PLAIN
+            for letter in segment.text:
+                pen.text((width * column, height * row), letter, colour, fonts[bool(style.bold)])
+                column += 1
+    return picture
+
+
+def _font(bold: bool) -> ImageFont.FreeTypeFont:
+    weight = "bold" if bold else "normal"
+    return ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans Mono", weight=weight)), SIZE_PX)
+
+
 def main(out: str, *command: str) -> None:
     """Run, draw, write."""
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
-    console.print(Text(f"$ {' '.join(command)}\n", style="bold"))
-    console.print(Text.from_ansi(last_screen(heard(list(command)))))
-    Path(out).write_text(console.export_svg(code_format=NO_FONT, unique_id="benchsuite"), encoding="utf-8")
+    console = Console(width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    prompt = Text(f"$ {' '.join(['benchsuite', *command])}\n\n", style="bold")
+    screen = Text.from_ansi(last_screen(heard([sys.executable, "-m", "benchsuite", *command])).rstrip())
+    lines = [line for text in (prompt, screen) for line in console.render_lines(text, pad=False)]
+    drawn(lines).quantize(64, dither=Image.Dither.NONE).save(out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -79,8 +79,9 @@ def _outcome(tape: Tape, reply: Reply) -> tuple[Outcome, str]:
         return "http_error", reply.error_kind or "http"
     if tape.status >= 300:
         return "protocol", "redirect"
-    if any(name == "content-encoding" and value != "identity" for name, value in tape.headers):
-        return "protocol", "compressed"
+    for name, value in tape.headers:
+        if name == "content-encoding" and value != "identity":
+            return "protocol", "compressed"
     if reply.error_kind:
         return "http_error", reply.error_kind
     if tape.framing_complete and reply.complete:
@@ -90,6 +91,8 @@ def _outcome(tape: Tape, reply: Reply) -> tuple[Outcome, str]:
 
 def _first_byte_ns(tape: Tape) -> int | None:
     """Arrival of the first byte of the body."""
+    if tape.read_ends and tape.read_ends[0]:
+        return tape.read_ns[0]
     for arrival, end in zip(tape.read_ns, tape.read_ends, strict=True):
         if end:
             return arrival

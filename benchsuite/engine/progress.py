@@ -10,7 +10,7 @@ from benchsuite.engine.trial import Status, segments
 from benchsuite.types import Phase, Point, Progress
 
 _SAMPLE = 8
-_EVERY_S = 0.5
+_EVERY_S = 1.0
 """Tapes decoded at a time, and how often: enough to say how it goes, too few to disturb."""
 
 _NEWEST_BYTES = 512 * 1024

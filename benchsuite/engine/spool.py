@@ -8,6 +8,7 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
@@ -182,6 +183,13 @@ def tape_of(exchange: Exchange) -> Tape:
     return _tape(frame(exchange)[_HEAD.size :], "measure")
 
 
+@lru_cache(maxsize=8)
+def _said(rest: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Error and headers; successive answers mostly have the same."""
+    error, *heads = rest.decode("latin-1").split("\0")
+    return error, tuple(zip(map(str.lower, heads[::2]), heads[1::2], strict=True))
+
+
 def _tape(data: bytes, phase: Phase) -> Tape:
     """Decode one frame's payload."""
     fields = _EXCHANGE.unpack_from(data)
@@ -192,9 +200,10 @@ def _tape(data: bytes, phase: Phase) -> Tape:
     at += n_reads
     lengths = array("I", data[at : at + n_lengths])
     at += n_lengths
-    error, *heads = data[at : at + n_rest].decode("latin-1").split("\0")
+    rest = data[at : at + n_rest]
     at += n_rest
     ends = list(accumulate(lengths, initial=0))
+    error, headers = _said(rest)
     return Tape(
         index=index,
         phase=phase,
@@ -208,7 +217,7 @@ def _tape(data: bytes, phase: Phase) -> Tape:
         read_ends=[ends[parts] for parts in reads[3::4]],
         body=data[at:],
         status=status,
-        headers=tuple(zip(map(str.lower, heads[::2]), heads[1::2], strict=True)),
+        headers=headers,
         framing_complete=bool(flags & _COMPLETE),
         error=error,
         clock="user" if flags & _USER_CLOCK else "kernel",
