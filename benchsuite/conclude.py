@@ -15,6 +15,7 @@ from benchsuite.engine.decode import records
 from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import TrialRun
 from benchsuite.errors import BenchsuiteError, StoreError
+from benchsuite.money.evidence import gpus_used
 from benchsuite.store.runs import RunDir, Store
 from benchsuite.types import Manifest, Run, Stage, TrialInfo
 
@@ -132,6 +133,7 @@ def conclude(
             gpu=manifest.gpu,
             gpus=manifest.gpus,
             server_gpu=manifest.identity.details.get("gpu", ""),
+            gpus_used=gpus_used(manifest.engine, manifest.identity.details),
         ),
     )
     verdict = worst(summary.verdict for summary in summaries) if summaries else "invalid"

@@ -73,8 +73,9 @@ class Launch(Noun, frozen=True, kw_only=True):
     until it answers 200, for at most `ready_s` seconds. `max_context`: most tokens of a prompt and its
     answer that the model can hold; None: the engine knows. `model_form` is how a model made on the spot
     is handed over: a GGUF file, or a Hugging Face directory in that type; `dummy_arguments` are added
-    where the engine is to make the weights itself. `otherwise`: another way, where this one's needs
-    aren't there.
+    where the engine is to make the weights itself. `open_slots` stand for {slots} where the load has no cap
+    on what is in flight: what the engine takes by itself, or what memory allows. `otherwise`: another way,
+    where this one's needs aren't there.
     """
 
     argv: tuple[str, ...]
@@ -89,6 +90,7 @@ class Launch(Noun, frozen=True, kw_only=True):
     max_context: int | None = None
     model_form: ModelForm = "gguf"
     dummy_arguments: tuple[str, ...] = ()
+    open_slots: int = 8
     otherwise: "Launch | None" = None
 
 

@@ -33,8 +33,6 @@ from benchsuite.types import (
 from benchsuite.wire.openai import listed
 
 _CONTEXT_STEP = 1024
-_LAUNCHED_OPEN_SLOTS = 8
-"""Slots of an engine that we start for an open loop without a cap."""
 _TEMPLATE_ROOM = 64
 """Tokens kept free for the chat template when choosing the context of an engine that we start."""
 _IDENTIFY_S = 10.0
@@ -225,6 +223,8 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
             f"--backend {driver.name} can't be started; leave --launch out and add --url http://…"
         )
     launch, python = prepared(launch, driver.name, options.engine_python)
+    if options.threads and not any("{threads}" in word for word in (*launch.argv, *launch.env.values())):
+        raise UsageError(f"{driver.title} chooses its CPU threads itself; leave --threads out")
     named = options.model or launch.default_model
     if not named and any("{model}" in word for word in launch.argv):
         named = _local_model(driver)
@@ -242,7 +242,7 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
     with launched(
         launch,
         model=model,
-        slots=_slots(options.workload),
+        slots=_slots(options.workload, launch),
         context=context,
         threads=options.threads,
         python=python,
@@ -355,9 +355,9 @@ def _model(target: Target, identity: Identity, driver: Driver) -> str:
     raise ChoiceNeeded(f"{driver.title} at {target.url} has several models", "--model", several)
 
 
-def _slots(workload: Workload) -> int:
-    """Slots of an engine that we start: as many as will be in flight."""
-    return max(workload.concurrency, default=_LAUNCHED_OPEN_SLOTS)
+def _slots(workload: Workload, launch: Launch) -> int:
+    """Slots of an engine that we start: as many as will be in flight; without a cap, the driver's word."""
+    return max(workload.concurrency, default=launch.open_slots)
 
 
 def _most_context(launch: Launch, model: str) -> int | None:

@@ -53,11 +53,12 @@ def test_the_price_book_as_json(capsys):
     assert row["name"] == "RTX 4090" and row["offers"][0]["usd_per_gpu_hour"] == 0.74
 
 
-def test_an_unknown_gpu_gets_the_nearest_known_one(capsys):
-    assert main(["cost", "gpus", "H1000"]) == 2
+def test_an_unknown_gpu_gets_a_known_one_of_the_same_model(capsys):
+    assert main(["cost", "gpus", "H100-96GB"]) == 2
     assert "did you mean H100 SXM?" in capsys.readouterr().err
-    assert main(["cost", "gpus", "FooBar"]) == 2
-    assert "`benchsuite cost gpus` lists" in capsys.readouterr().err
+    for other in ("L40", "H20", "FooBar"):
+        assert main(["cost", "gpus", other]) == 2
+        assert "`benchsuite cost gpus` lists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("price", ["-1", "-0.01", "nan", "inf", "cheap", ""])
@@ -78,5 +79,7 @@ def test_that_a_price_is_unknown_is_heard_before_the_run(monkeypatch, tmp_path, 
         assert main(["run", *words, "--store", str(tmp_path)]) == 130
         capsys.readouterr()
     assert heard == ["the price of FooBar isn't known, so $ is unknown → --gpu-price USD\n", "", ""]
-    assert main(["run", "--gpu", "H100x0", "--store", str(tmp_path)]) == 2
+    for refused in ("H100x0", "H100,H100"):
+        assert main(["run", "--gpu", refused, "--store", str(tmp_path)]) == 2
+        assert "H100x2" in capsys.readouterr().err
     assert len(heard) == 3

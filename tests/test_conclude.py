@@ -154,3 +154,26 @@ def test_the_price_and_the_gpus_of_the_manifest_are_used(store):
     unpriced = msgspec.structs.replace(run.manifest, price=None, gpus=None)
     (row,) = conclude(run_dir, unpriced, "finished").summaries
     assert not [name for name in row.rates if name.startswith("cost")] and not row.warnings
+
+
+def test_the_gpus_in_use_and_the_card_priced_are_held_against_the_one_stated(store):
+    listed = Price(gpu="H100 SXM", usd_per_gpu_hour=3.99, source="RunPod secure", date="2026-11-09")
+    run_dir = cut_off(store, 1, gpu="H100", price=listed, attached=False, engine={"tp": "4", "dp": "2"})
+
+    def told(**changes):
+        run = conclude(run_dir, msgspec.structs.replace(run_dir.plan(), **changes), "finished")
+        return [(warning.code, warning.message) for warning in run.summaries[0].warnings]
+
+    code, message = told()[0]
+    assert code == "gpu_contradicted" and message.endswith("the server uses 8 GPUs (tp 4 × dp 2)")
+    assert told(gpu="H100x8") == []
+    attached = {"attached": True, "engine": {}}
+    parallel = Identity(server="sim", details={"tensor_parallel": "8"})
+    assert told(**attached, identity=parallel)[0][1].endswith("the server uses 8 GPUs (tp 8)")
+    assert told(**attached, identity=Identity(server="sim")) == []
+    pcie = ("NVIDIA H100 PCIe",)
+    assert (
+        told(**attached, gpus=pcie)[0][1] == "the price of H100 SXM was used, but the machine has H100 PCIe"
+    )
+    stated = msgspec.structs.replace(listed, source="as stated", date="")
+    assert told(**attached, gpus=pcie, price=stated) == []

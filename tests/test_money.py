@@ -6,7 +6,7 @@ import pytest
 
 from benchsuite.errors import UsageError
 from benchsuite.money.cost import load_costs
-from benchsuite.money.evidence import contradiction
+from benchsuite.money.evidence import Use, contradiction, gpus_used
 from benchsuite.money.gpus import book, find, nearest, parse_gpu, price_of
 from benchsuite.money.names import contradict, squeezed, words
 from benchsuite.types import Estimate, Price
@@ -68,8 +68,21 @@ def test_none_of_a_gpu_is_a_mistake():
         parse_gpu("H100x0")
 
 
-def test_an_unknown_name_gets_the_nearest_known_one():
-    assert (nearest("H1000"), nearest("RTX 4080"), nearest("FooBar")) == ("H100 SXM", "RTX 4090", None)
+@pytest.mark.parametrize("text", ["H100,H100", "H100x4, H100x4", "H100+L4", "FooBar,FooBar"])
+def test_a_list_of_gpus_is_refused_and_told_how_to_count(text):
+    with pytest.raises(UsageError, match="H100x2"):
+        parse_gpu(text)
+    with pytest.raises(UsageError, match="H100x2"):
+        price_of(text, 2.0)
+
+
+def test_an_unknown_name_gets_only_a_card_of_the_same_model():
+    assert nearest("H100 96GB") == "H100 SXM"
+    assert nearest("NVIDIA h100-pcie-96gb") == "H100 PCIe"
+    assert nearest("rtx4090 48GB") == "RTX 4090"
+    assert nearest("A100 PCIe 94GB").startswith("A100 PCIe")
+    for other in ("L40", "H20", "H1000", "RTX 4080", "RTX 4090 Ti", "M4 Ultra", "A30", "FooBar", "80GB", ""):
+        assert nearest(other) is None, other
 
 
 def test_no_name_means_two_gpus():
@@ -171,6 +184,13 @@ def test_a_rate_that_may_be_nothing_has_no_dearest_cost():
 # ---------------------------------------------------------------- is it the GPU that was stated?
 
 
+def against(stated, here, said):
+    """The end of the sentence that says what speaks against the card."""
+    before, after = contradiction(stated, here, said).message.split(" was stated, but ")
+    assert before == stated
+    return after
+
+
 @pytest.mark.parametrize(
     ("stated", "heard"),
     [
@@ -211,20 +231,20 @@ def test_names_that_may_mean_one_card_agree(stated, heard):
     ],
 )
 def test_names_of_different_cards_contradict(stated, heard):
-    assert contradiction(stated, (heard,), "") == f"this machine has {heard}"
-    assert contradiction(stated, None, heard) == f"the server says {heard}"
+    assert against(stated, (heard,), "") == f"this machine has {heard}"
+    assert against(stated, None, heard) == f"the server says {heard}"
 
 
 def test_enough_of_them_must_be_there():
-    assert contradiction("H100x8", (H100,), "") == f"this machine has only 1 × {H100}"
+    assert against("H100x8", (H100,), "") == f"this machine has only 1 × {H100}"
     assert contradiction("H100x8", (H100,) * 8, "") is None
     assert contradiction("H100x2", (H100,) * 8, "") is None
     assert contradiction("H100", (L4, H100), "") is None
-    assert contradiction("H100", (L4, L4), "") == f"this machine has 2 × {L4}"
+    assert against("H100", (L4, L4), "") == f"this machine has 2 × {L4}"
 
 
 def test_without_any_gpu_every_nvidia_card_is_contradicted_and_no_other():
-    assert contradiction("H100", (), "") == "this machine has no NVIDIA GPU"
+    assert against("H100", (), "") == "this machine has no NVIDIA GPU"
     for stated in ("MI300X", "M4 Max", "FooBar", ""):
         assert contradiction(stated, (), "") is None
         assert contradiction(stated, (L4,), "") is None
@@ -235,4 +255,102 @@ def test_what_can_not_be_known_contradicts_nothing():
     # These name no card.
     assert contradiction("H100", None, "cuda") is None
     assert contradiction("H100", None, "NVIDIA Something New") is None
-    assert contradiction("MI300X", None, L4) == f"the server says {L4}"
+    assert against("MI300X", None, L4) == f"the server says {L4}"
+
+
+# ---------------------------------------------------------------- are there so many of them?
+
+
+@pytest.mark.parametrize(
+    ("engine", "details", "count", "by", "exact"),
+    [
+        ({"tp": "8"}, {}, 8, "tp 8", True),
+        ({"tp": "4", "dp": "2", "pp": "1", "eager": "on"}, {}, 8, "tp 4 × dp 2", True),
+        ({"pp": "2"}, {"tensor_parallel": "1"}, 2, "pp 2", True),
+        # What was passed on in the engine's own words is told by the server alone.
+        ({"tp": "2"}, {"tensor_parallel": "2", "data_parallel": "4"}, 8, "tp 2 × dp 4", True),
+        ({"tp": "2"}, {"tensor_parallel": "4"}, 4, "tp 4", True),
+        ({}, {"tensor_parallel": "8"}, 8, "tp 8", False),
+        ({}, {"tensor_parallel": "1"}, 1, "tp 1", False),
+        (
+            {},
+            {"tensor_parallel": "2", "pipeline_parallel": "1", "data_parallel": "1"},
+            2,
+            "tp 2",
+            True,
+        ),
+    ],
+)
+def test_gpus_in_use_are_the_product_of_how_they_share_the_model(engine, details, count, by, exact):
+    assert gpus_used(engine, details) == Use(count=count, by=by, exact=exact)
+
+
+def test_without_any_word_of_it_nobody_knows_how_many_gpus_are_used():
+    for nothing in ({}, {"eager": "on"}, {"tp": "auto"}, {"tp": "0"}, {"tp": ""}):
+        assert gpus_used(nothing, {"device": "cuda"}) is None
+
+
+def test_another_number_of_gpus_than_the_server_uses_is_doubted():
+    eight, one = gpus_used({"tp": "8"}, {}), Use(count=1, by="tp 1", exact=True)
+    found = contradiction("H100", None, "", eight)
+    assert found.message == "1 × H100 was stated, but the server uses 8 GPUs (tp 8)"
+    assert found.advice == "state --gpu H100x8"
+    found = contradiction("8xh100 pcie", None, "", one)
+    assert found.message == "8 × h100 pcie were stated, but the server uses 1 GPU (tp 1)"
+    assert found.advice == "state --gpu 'h100 pcie'"
+    # Counting takes no name of the book, and no NVIDIA GPU.
+    for name in ("FooBar", "MI300X"):
+        assert contradiction(name, (), "", eight).advice == f"state --gpu {name}x8"
+    assert contradiction("H100x8", (H100,) * 8, H100, eight) is None
+    assert contradiction("H100", (H100,) * 8, H100, one) is None
+    assert contradiction("", None, "", eight) is None
+    assert contradiction("H100x8", None, "", None) is None
+
+
+def test_a_server_that_tells_only_some_of_it_may_use_more_gpus_but_not_fewer():
+    four = gpus_used({}, {"tensor_parallel": "4"})
+    assert contradiction("H100x8", None, "", four) is None
+    assert contradiction("H100x2", None, "", four).advice == "state --gpu H100x4"
+
+
+# ---------------------------------------------------------------- is it the one that was priced?
+
+
+@pytest.mark.parametrize(
+    ("stated", "heard", "card"),
+    [
+        ("H100", H100_PCIE, "H100 PCIe"),
+        ("h100", "NVIDIA H100 NVL", "H100 NVL"),
+        ("A100", "NVIDIA A100-SXM4-40GB", "A100 SXM 40GB"),
+        ("A100 SXM", "NVIDIA A100-SXM4-40GB", "A100 SXM 40GB"),
+        ("A100-80G", "NVIDIA A100 80GB PCIe", "A100 PCIe 80GB"),
+    ],
+)
+def test_the_price_of_another_form_of_the_card_is_doubted(stated, heard, card):
+    priced = price_of(stated, None).gpu
+    for here, said, who in (((heard,), "", "the machine"), (None, heard, "the server")):
+        found = contradiction(stated, here, said, None, priced)
+        assert found.message == f"the price of {priced} was used, but {who} has {card}"
+        assert found.advice == f"state --gpu '{card}'"
+        assert parse_gpu(card) == (card, 1)
+        # Without a listed price none is wrong, and the card in full has its own.
+        assert contradiction(stated, here, said) is None
+        assert contradiction(card, here, said, None, card) is None
+
+
+def test_the_advice_has_the_count_and_can_be_typed():
+    found = contradiction("H100x2", (H100_PCIE,) * 2, "", None, "H100 SXM")
+    assert found.advice == "state --gpu 'H100 PCIe x2'" and parse_gpu("H100 PCIe x2") == ("H100 PCIe", 2)
+    found = contradiction("H200", ("NVIDIA H200 NVL",), "", None, "H200 SXM")
+    assert found.message == "the price of H200 SXM was used, but the machine has NVIDIA H200 NVL"
+    assert found.advice == "state the price: --gpu-price USD"
+
+
+def test_the_price_is_right_where_enough_of_its_cards_are_there():
+    assert contradiction("H100", (H100_PCIE, H100), "", None, "H100 SXM") is None
+    assert contradiction("H100x2", (H100_PCIE, H100), "", None, "H100 SXM") is not None
+    for heard in (H100, "NVIDIA H100", "cuda"):
+        assert contradiction("H100", None, heard, None, "H100 SXM") is None
+    for stated in ("H200", "B300", "4090", "B200", "L40S"):
+        driver = f"NVIDIA {stated}"
+        assert contradiction(stated, (driver,), driver, None, find(stated).name) is None

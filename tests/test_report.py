@@ -260,7 +260,7 @@ def test_how_says_where_dollars_come_from(run):
     ("gpu", "note"),
     [
         ("L4", "note: the price of L4 isn't known, so $ is unknown → --gpu-price USD"),
-        ("H1000x2", "isn't known, so $ is unknown → did you mean H100 SXM? Or --gpu-price USD"),
+        ("H100-96GBx2", "isn't known, so $ is unknown → did you mean H100 SXM? Or --gpu-price USD"),
         ("H100", "note: this run was stored without the price of H100, so $ is unknown → measure again"),
     ],
 )

@@ -1,6 +1,7 @@
 """A whole run that is priced, against the simulator."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -58,7 +59,8 @@ def test_the_plan_has_the_price_and_the_gpus_of_a_server_on_this_machine(tmp_pat
         2,
         3.99,
     )
-    assert manifest.gpus == names()
+    # Elsewhere nobody may ask who listens.
+    assert manifest.gpus == (names() if sys.platform == "linux" else None)
 
 
 def test_nothing_is_known_of_the_gpus_of_another_machine():

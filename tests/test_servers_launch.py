@@ -169,3 +169,21 @@ def test_a_published_shape_comes_without_weights(tmp_path, monkeypatch):
     assert not list(Path(made.argument).glob("*.safetensors"))
     with pytest.raises(UsageError, match="has no weights"):
         resolve_model("shape:llama-3.1-8b", "gguf")
+
+
+def test_the_users_environment_goes_before_the_drivers_and_threads_asked_for_before_both(monkeypatch):
+    monkeypatch.setenv("ENGINE_MODE", "the user's")
+    with start(launch_of(ENGINE, env={"ENGINE_MODE": "the driver's"})) as server:
+        assert said(server) == "the user's"
+    with start(launch_of(ENGINE, env={"ENGINE_MODE": "{threads}"})) as server:
+        assert said(server) == "the user's"
+    with start(launch_of(ENGINE, env={"ENGINE_MODE": "{threads}"}), threads=3) as server:
+        assert said(server) == "3"
+
+
+def test_a_module_is_the_installed_one_not_a_checkout_in_the_working_directory():
+    code = ENGINE.replace('"ENGINE_MODE"', '"PYTHONSAFEPATH"')
+    with start(launch_of(code, module="json")) as server:
+        assert said(server) == "1"
+    with start(launch_of(code)) as server:
+        assert said(server) == ""

@@ -5,6 +5,7 @@ import math
 import msgspec
 import pytest
 
+from benchsuite.money.evidence import Use
 from benchsuite.stats.facts import Facts, Nearest, nearest_tested
 from benchsuite.stats.rules import RULES, verdict_warnings
 from benchsuite.stats.verdict import worst
@@ -58,6 +59,7 @@ LEVEL = SelftestLevel(
     coalesced_share=0.0,
 )
 TESTED = Nearest(level=LEVEL, load=8.0, largest=512.0)
+EIGHT = Use(count=8, by="tp 8", exact=True)
 WARM = msgspec.structs.replace(SOUND.workload, cache="warm")
 
 
@@ -125,6 +127,18 @@ def test_a_sound_point_has_no_warnings():
         ),
         ("gpu_contradicted", {"gpu": "H100"}, {"gpu": "H100", "server_gpu": "NVIDIA L4"}, None),
         ("gpu_contradicted", {"gpus": ()}, {"gpu": "L4", "gpus": ("NVIDIA L40S",)}, None),
+        (
+            "gpu_contradicted",
+            {"gpu": "H100x8", "gpus_used": EIGHT},
+            {"gpu": "H100", "gpus_used": EIGHT},
+            None,
+        ),
+        (
+            "gpu_contradicted",
+            {"gpu": "H100", "server_gpu": "NVIDIA H100 PCIe"},
+            {"gpu": "H100", "server_gpu": "NVIDIA H100 PCIe", "gpu_priced": "H100 SXM"},
+            None,
+        ),
         ("clock_step", {"clock_steps": 0}, None, {"clock_steps": 1}),
         ("no_answers", {"ok": 1}, None, {"ok": 0}),
         ("no_answers", {}, None, {"trials_without_answers": 1}),

@@ -4,6 +4,7 @@ import json
 import socket
 import sys
 
+import msgspec
 import pytest
 
 from benchsuite.driver import Launch, load
@@ -170,7 +171,7 @@ def test_attach_needs_an_address_where_there_is_no_usual_one():
 )
 def test_what_sets_up_an_engine_is_refused_with_one_that_runs(serve, standing, name, asked):
     server = serve(VLLM)
-    standing(server.url)
+    standing(server.url, env={"ENGINE_MODE": "{threads}"})
     assert refusal(**asked) == (
         f"{name} is for a server that benchsuite starts, not for {server.url}; add --launch"
     )
@@ -265,3 +266,17 @@ def test_an_engine_is_gone_when_the_target_is_left(standing):
         resolved(Options(backend="vllm", url=who.target.url, workload=WORKLOAD), lambda _: None),
     ):
         pass
+
+
+def test_without_a_cap_on_what_is_in_flight_the_driver_says_how_many_slots(standing):
+    standing(free_url(), open_slots=77)
+    uncapped = msgspec.structs.replace(WORKLOAD, concurrency=(), rate=(50.0,))
+    assert "77" in reached(workload=uncapped)[0].identity.models
+    assert "3" in reached()[0].identity.models
+
+
+def test_threads_are_refused_where_the_engine_chooses_them_itself(standing):
+    standing(free_url())
+    assert "leave --threads out" in refusal(threads=2)
+    standing(free_url(), env={"ENGINE_MODE": "{threads}"})
+    assert "2" in reached(threads=2)[0].identity.models

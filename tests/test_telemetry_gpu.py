@@ -105,7 +105,20 @@ def test_the_near_end_of_a_tunnel_is_not_the_server():
     assert not serves_here("http://localhost:8000", listener)
     assert not serves_here("http://localhost", listener) and not serves_here("https://localhost", listener)
     assert asked == [8000, 80, 443]
-    assert serves_here("http://localhost:8000", lambda port: "")
+
+
+def test_a_listener_that_can_not_be_named_is_no_claim(monkeypatch):
+    assert not serves_here("http://localhost:8000", lambda port: "")
+
+    def denied(kind):
+        raise psutil.AccessDenied
+
+    def of_another_user(kind):
+        return [SimpleNamespace(status=psutil.CONN_LISTEN, pid=None, laddr=("127.0.0.1", 8000))]
+
+    for answer in (denied, of_another_user):
+        monkeypatch.setattr(psutil, "net_connections", answer)
+        assert not serves_here("http://localhost:8000")
 
 
 def test_who_listens_is_found_out():
@@ -113,5 +126,5 @@ def test_who_listens_is_found_out():
         port = server.getsockname()[1]
         # Elsewhere only an administrator may ask.
         assert _listener(port) == psutil.Process().name() or sys.platform != "linux"
-        assert serves_here(f"http://127.0.0.1:{port}")
+        assert serves_here(f"http://127.0.0.1:{port}") is bool(_listener(port))
     assert _listener(port) == ""

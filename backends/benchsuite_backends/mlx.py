@@ -60,6 +60,7 @@ class MLX:
             ready=Call(method="GET", path="/health"),
             ready_s=300.0,
             model_form="f32",
+            open_slots=32,
         )
 
     def identify(self, target: Target) -> tuple[Call, ...]:
@@ -79,9 +80,10 @@ class MLX:
         healthy = len(tapes) == 1 or dialect.answer(tapes[1]) == {"status": "ok"}
         if not healthy or any(set(model) != CARD for model in models):
             return None
-        # Of a model that lies in a folder it tells the path; others in its list are only on the disk.
+        # Of a model that lies in a folder it tells the path; others in its list are only on the disk, so
+        # the list doesn't say which one it serves.
         paths = [model["id"] for model in models if model["id"].startswith("/")]
-        return Identity(server="MLX", models=(LOADED,), details={"model": paths[-1]} if paths else {})
+        return Identity(server="MLX", details={"model": paths[-1]} if paths else {})
 
     def encode(self, request: Request, target: Target) -> Call:
         """Output length is an upper bound. No seed: it would make MLX answer one request at a time."""

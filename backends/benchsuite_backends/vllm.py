@@ -102,6 +102,7 @@ class VLLM:
             ready=Call(method="GET", path="/health"),
             ready_s=1800.0,
             model_form="bf16",
+            open_slots=256,
             dummy_arguments=("--load-format", "dummy"),
         )
 
@@ -162,6 +163,8 @@ def _details(config: dict[str, Any], system: dict[str, Any]) -> dict[str, str]:
         "prefix_cache": SPOKEN.get(str(cache.get("enable_prefix_caching"))),
         "load_format": _part(config, "load_config").get("load_format"),
         "tensor_parallel": parallel.get("tensor_parallel_size"),
+        "pipeline_parallel": parallel.get("pipeline_parallel_size"),
+        "data_parallel": parallel.get("data_parallel_size"),
         "device": _part(config, "device_config").get("device"),
         "gpu": gpus[0].partition(": ")[2] or gpus[0] if gpus else "",
     }

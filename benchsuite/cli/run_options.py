@@ -57,7 +57,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
                 "--url", type=server_url, metavar="URL", help="Where it listens. [default: the backend's own]"
             ),
             click.option("--model", metavar="M,M…", help="Which model. [default: the one that is loaded]"),
-            click.option("--gpu", metavar="NAME[xN]", help="GPU the server runs on, for price and roofline."),
+            click.option("--gpu", metavar="NAME[xN]", help="GPU the server runs on, for its price."),
             click.option(
                 "--gpu-price",
                 type=dollars,

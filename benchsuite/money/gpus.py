@@ -2,14 +2,13 @@
 
 import math
 import tomllib
-from difflib import get_close_matches
 from importlib.resources import files
 from typing import Literal
 
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.money.names import splits, squeezed, words
+from benchsuite.money.names import model_words, splits, squeezed, words
 from benchsuite.types import Noun, Price
 
 AS_STATED = "as stated"
@@ -67,10 +66,13 @@ def find(name: str) -> Gpu | None:
 
 
 def nearest(name: str) -> str | None:
-    """The known name that is most like this one; None: nothing is."""
-    known = {squeezed(each): gpu.name for gpu in book() for each in (gpu.name, *gpu.aliases)}
-    near = get_close_matches(squeezed(name), known, n=1)
-    return known[near[0]] if near else None
+    """The known card of the same model in another form, the one most like this; None: there is none.
+
+    Letters alone tell nothing: an L40 is no L40S, an H20 no H200.
+    """
+    model, wanted = model_words(name), words(name)
+    same = [gpu for gpu in book() if model and model_words(gpu.name) == model]
+    return max(same, key=lambda gpu: len(words(gpu.name) & wanted)).name if same else None
 
 
 def as_typed(text: str) -> tuple[str, int]:
@@ -86,7 +88,12 @@ def as_typed(text: str) -> tuple[str, int]:
 
 
 def parse_gpu(text: str) -> tuple[str, int]:
-    """`h100x8` → (`H100 SXM`, 8): the book's name, or the name as typed where it isn't in the book."""
+    """`h100x8` → (`H100 SXM`, 8): the book's name, or the name as typed where it isn't in the book.
+
+    UsageError for a list: it would read as one GPU.
+    """
+    if any(mark in text for mark in ",;+&"):
+        raise UsageError(f"--gpu {text}: name one kind of GPU and how many serve, as in H100x2")
     name, count = as_typed(text)
     gpu = find(name)
     return (name if gpu is None else gpu.name), count

@@ -21,6 +21,11 @@ def words(name: str) -> frozenset[str]:
     return frozenset(map(_word, re.findall(r"[a-z0-9]+", _SPACED_GB.sub("", name).lower()))) - _BRANDS
 
 
+def model_words(name: str) -> frozenset[str]:
+    """The words but for form and memory: `NVIDIA H100 80GB HBM3` → h100."""
+    return frozenset(word for word in words(name) - _FORMS if not _MEMORY.fullmatch(word))
+
+
 def _word(part: str) -> str:
     part = re.sub(r"^(?:rtx|gtx)(?=\d)", "", part)
     if re.fullmatch(r"sxm\d?", part) or part == "hbm3":
@@ -42,8 +47,7 @@ def contradict(stated: str, heard: str) -> bool:
     for kind in (_FORMS, {word for word in mine | theirs if _MEMORY.fullmatch(word)}):
         if mine & kind and theirs & kind and not mine & theirs & kind:
             return True
-    models = {word for word in mine - _FORMS if not _MEMORY.fullmatch(word)}
-    return not models <= theirs
+    return not model_words(stated) <= theirs
 
 
 def splits(text: str) -> list[tuple[str, int]]:

@@ -148,7 +148,13 @@ def launched(
     }
     words = (*launch.argv, *(launch.dummy_arguments if model.dummy else ()))
     argv = [_fill(part, values) for part in words]
-    env = {name: _fill(value, values) for name, value in launch.env.items()}
+    # The user's own environment goes before the driver's; a number of threads that was asked for before both.
+    ours = {name: _fill(value, values) for name, value in launch.env.items()}
+    asked = {name: ours[name] for name, value in launch.env.items() if threads and "{threads}" in value}
+    env = ours | os.environ | asked
+    if launch.module:
+        # The installed engine, not a checkout of it that the working directory may be.
+        env["PYTHONSAFEPATH"] = "1"
     with tempfile.TemporaryFile() as log, _guarded(argv, env, log) as (guardian, pid, started):
         try:
             _await_ready(launch, port, guardian, log, started, on_wait)
@@ -191,8 +197,7 @@ def _guarded(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        # What the user's own environment says of an engine goes first.
-        env={**env, **os.environ},
+        env=env,
         start_new_session=True,
     )
     assert guardian.stdin and guardian.stdout

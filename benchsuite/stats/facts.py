@@ -4,6 +4,7 @@ import math
 
 import msgspec
 
+from benchsuite.money.evidence import Use
 from benchsuite.types import Point, Selftest, SelftestLevel, Workload
 
 
@@ -27,7 +28,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     a share of its median; `delivered_share` is delivered over asked; `best_hit_ratio` the largest
     share of a prompt that any request found cached; `connect_least_ms` the shortest connect time;
     `models`: those the server lists, empty where that proves nothing. `gpu` is as stated, `gpus` what
-    NVML names on the serving machine, `server_gpu` the server's own word.
+    NVML names on the serving machine, `server_gpu` the server's own word, `gpus_used` how many it
+    uses, `gpu_priced` the card whose listed price was used (empty: none was).
     """
 
     point: Point
@@ -65,6 +67,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     gpu: str = ""
     gpus: tuple[str, ...] | None = None
     server_gpu: str = ""
+    gpus_used: Use | None = None
+    gpu_priced: str = ""
 
     @property
     def errors(self) -> int:

@@ -328,11 +328,10 @@ def wrong_model(facts: Facts) -> Warning | None:
 
 def gpu_contradicted(facts: Facts) -> Warning | None:
     """Dollars are those of the GPU that was stated."""
-    against = contradiction(facts.gpu, facts.gpus, facts.server_gpu)
-    if against is None:
+    doubt = contradiction(facts.gpu, facts.gpus, facts.server_gpu, facts.gpus_used, facts.gpu_priced)
+    if doubt is None:
         return None
-    text = f"{facts.gpu} was stated, but {against}"
-    return _warning("gpu_contradicted", "suspect", text, "leave --gpu out, or state what serves")
+    return _warning("gpu_contradicted", "suspect", doubt.message, doubt.advice)
 
 
 def interrupted(facts: Facts) -> Warning | None:

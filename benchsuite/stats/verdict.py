@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 
 from benchsuite.money.cost import load_costs
+from benchsuite.money.evidence import Use
+from benchsuite.money.gpus import AS_STATED
 from benchsuite.stats import metrics, rates
 from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, trials_of
 from benchsuite.stats.facts import Facts, nearest_tested
@@ -41,7 +43,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is what was asked for, `models` what the server lists; empty where that proves nothing, as
     with a server of our own. `selftest`: this machine's own error, where it is known. `gpu` is as stated,
-    `gpus` what NVML names on the serving machine, `server_gpu` the server's own word.
+    `gpus` what NVML names on the serving machine, `server_gpu` the server's own word, `gpus_used` how
+    many it uses.
     """
 
     workload: Workload
@@ -56,6 +59,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     gpu: str = ""
     gpus: tuple[str, ...] | None = None
     server_gpu: str = ""
+    gpus_used: Use | None = None
 
 
 def summarise_all(
@@ -124,7 +128,7 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
     overhead = lengths.overhead if lengths else 0
     hits = [_hits(each) for each in columns]
     steady_p, steady_change = _steadiness(point, trials)
-    selftest = conditions.selftest
+    selftest, price = conditions.selftest, conditions.price
     ttft = summary.metrics["ttft"].quantiles["p50"]
     return Facts(
         point=point,
@@ -169,6 +173,8 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         gpu=conditions.gpu,
         gpus=conditions.gpus,
         server_gpu=conditions.server_gpu,
+        gpus_used=conditions.gpus_used,
+        gpu_priced=price.gpu if price is not None and price.source != AS_STATED else "",
     )
 
 

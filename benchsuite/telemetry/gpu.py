@@ -66,15 +66,17 @@ def _fact(nvml: Any, index: int) -> GpuFact:
 
 
 def serves_here(url: str, listener: Callable[[int], str] | None = None) -> bool:
-    """Does the server at this URL run on this machine? A tunnel's near end doesn't count.
+    """Does the server at this URL surely run on this machine? A tunnel's near end doesn't count.
 
-    `listener`: port → name of the program that listens there, empty where that can't be known.
+    `listener`: port → name of the program that listens there, empty where that can't be known: it may
+    be a tunnel, somebody else's say, so that nothing is sure.
     """
     parts = urlsplit(url)
     if not _loopback(parts.hostname or ""):
         return False
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return (listener or _listener)(port) not in _FORWARDERS
+    program = (listener or _listener)(port)
+    return bool(program) and program not in _FORWARDERS
 
 
 def _loopback(host: str) -> bool:

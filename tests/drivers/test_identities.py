@@ -70,6 +70,8 @@ def test_what_vllm_tells():
             "prefix_cache": "on",
             "load_format": "auto",
             "tensor_parallel": "1",
+            "pipeline_parallel": "1",
+            "data_parallel": "1",
             "device": "cpu",
         },
     )
@@ -93,10 +95,10 @@ def test_vllm_names_its_gpu():
 def test_mlx_is_known_with_and_without_a_list_of_models():
     mlx = load("mlx")
     listed = mlx.identity(asked(mlx, "mlx"))
-    expected = Identity(server="MLX", models=("default_model",), details={"model": "/models/benchsuite-5m"})
+    expected = Identity(server="MLX", details={"model": "/models/benchsuite-5m"})
     assert listed == expected
     nothing = mlx.identity(asked(mlx, "mlx", models="models_nocache"))
-    assert nothing == Identity(server="MLX", models=("default_model",))
+    assert nothing == Identity(server="MLX")
 
 
 def test_another_python_server_is_not_mlx():
