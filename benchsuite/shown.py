@@ -18,7 +18,11 @@ _SECRET_OPTION = re.compile(r"(api[-_]?key|[-_]token|secret|password|authorizati
 _SECRET_MEMBER = re.compile(
     r'("[^"]*(?:key|token|secret|password|authorization)"\s*:\s*)"[^"]*"', re.IGNORECASE
 )
-_URL = re.compile(r"\w+://")
+_URL = re.compile(r"\w[\w+.-]*://[^\s\"',}\]]+")
+_USER = re.compile(r"://([^/@\s\"']+)@")
+_LEAST_SECRET = 4
+"""Shorter passwords aren't looked for alone: they'd be found in words that have nothing to do with them."""
+_INNER_PATH = re.compile(r"(?<=[=:,\"'])/(?!/)[^\s\"',:=}\]]+")
 _PLAIN = re.compile(r"[\w@%+=:,./~*-]+")
 
 
@@ -37,14 +41,14 @@ def shown_path(text: str) -> str:
 
 
 def shown_word(word: str) -> str:
-    """A word of a command as it may be shown: a path shortened, a URL or JSON without its secrets."""
+    """A word of a command as it may be shown: paths shortened, URLs and JSON in it without their secrets."""
     name = os.path.basename(word)
     is_python = os.path.isabs(word) and name.startswith("python") and "." not in name.removeprefix("python3.")
     if word == sys.executable or is_python:
         return "python"
-    if _URL.match(word):
-        return masked_url(word)
-    return _SECRET_MEMBER.sub(rf'\1"{HIDDEN}"', shown_path(word))
+    word = _URL.sub(lambda url: masked_url(url[0]), shown_path(word))
+    word = _INNER_PATH.sub(lambda path: shown_path(path[0]), word)
+    return _SECRET_MEMBER.sub(rf'\1"{HIDDEN}"', word)
 
 
 def masked_url(url: str) -> str:
@@ -81,8 +85,11 @@ def mask_command(argv: Sequence[str]) -> str:
 
 
 def without_secrets(text: str, argv: Sequence[str]) -> str:
-    """What a command said, without the values of its key options: engines print their arguments."""
+    """What a command said, without its keys and its URLs' passwords: engines print their arguments."""
     found = {part for _, value, secret in _words(argv) if secret for part in (value, *value.split(","))}
+    for user in (user for word in argv for user in _USER.findall(word)):
+        password = user.partition(":")[2]
+        found |= {user, password} if len(password) >= _LEAST_SECRET else {user}
     for value in sorted(filter(None, found), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
     return text

@@ -10,6 +10,7 @@ from benchsuite.shown import (
     shown_identity,
     shown_model,
     shown_settings,
+    shown_word,
     without_secrets,
 )
 from benchsuite.types import Identity
@@ -75,3 +76,26 @@ def test_models_are_shown_without_folders(monkeypatch):
 def test_an_engines_settings_are_shown_without_folders():
     asked = {"tp": "2", "draft-model": "/srv/ann/draft", "chat-template": "/home/ann/t.jinja"}
     assert shown_settings(asked) == {"tp": "2", "draft-model": "draft", "chat-template": "~/t.jinja"}
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ('{"a":{"url":"redis://user:pw@10.1.2.3:6379"}}', '{"a":{"url":"redis://private-host:6379"}}'),
+        ("sql=/data/alice/adapters/sql", "sql=sql"),
+        ('{"model": "/data/alice/draft"}', '{"model": "draft"}'),
+        ("vllm:/data/acme-deals/m", "vllm:m"),
+        ("a=/data/one,b=/data/two", "a=one,b=two"),
+        ("http://localhost:8000/v1", "http://localhost:8000/v1"),
+        ("shape:50m", "shape:50m"),
+        ("tp=2,dtype=bfloat16", "tp=2,dtype=bfloat16"),
+    ],
+)
+def test_private_paths_and_passwords_are_found_inside_words(word, shown):
+    assert shown_word(word) == shown
+
+
+def test_a_password_in_a_url_is_left_out_of_what_an_engine_says():
+    said = "can't connect to redis://user:hunter2@db as user:hunter2, password hunter2"
+    hidden = without_secrets(said, ["engine", "--kv", '{"url":"redis://user:hunter2@db:1"}'])
+    assert "hunter2" not in hidden and "can't connect" in hidden

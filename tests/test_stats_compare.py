@@ -42,8 +42,8 @@ def test_unequal_numbers_of_trials_and_spreads_by_hand():
         ((10.0, 10.1, 10.2), 0.05, "same", "same"),
         ((10.0, 10.1, 10.2), 0.01, "undecided", "undecided"),
         ((7.0, 10.0, 14.0), 0.05, "undecided", "undecided"),
-        # A difference that is shown is told, though all of it lies within the margin.
-        ((10.30, 10.31, 10.32), 0.10, "worse", "better"),
+        # A difference that is shown, but all of it lies within the margin.
+        ((10.30, 10.31, 10.32), 0.10, "same", "same"),
     ],
 )
 def test_verdicts_follow_the_interval_and_the_metrics_direction(other, margin, latency, throughput):

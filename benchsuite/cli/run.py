@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NEXT = "Next, a server of yours: benchsuite run --backend openai --url http://localhost:8000"
 INVALID = 3
+INTERNAL_ERROR = 70
 INTERRUPTED = 130
 POLITE_IN_FLIGHT = 16
 """More than this in flight on somebody's public host is asked about first."""
@@ -107,8 +108,8 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
     for options in each:
         try:
             done.append(_measured(msgspec.structs.replace(options, group=group), store))
-        except BenchsuiteError as error:
-            failed = error.exit_code
+        except (BenchsuiteError, OSError) as error:
+            failed = error.exit_code if isinstance(error, BenchsuiteError) else INTERNAL_ERROR
             who = shown_target((options.backend, options.url, options.model))
             click.echo(f"{who}: {error}", err=True)
             continue

@@ -198,7 +198,9 @@ def _canonical(args: Sequence[str]) -> Sequence[str]:
 
 
 def typed(name: str, args: Sequence[str]) -> str:
-    """The command as it was typed, fit to be stored: secrets masked, the home folder as `~`."""
+    """The command as it was typed, fit to be stored: secrets masked, paths from `~` on or by name alone."""
+    from benchsuite.shown import shown_word
+
     words: list[str] = []
     secret = ""
     for word in args:
@@ -208,7 +210,7 @@ def typed(name: str, args: Sequence[str]) -> str:
         elif option in _SECRET and equals:
             words.append(f"{option}={_masked(option, value)}")
         else:
-            words.append(_masked_target(word))
+            words.append(shown_word(_masked_target(word)))
         secret = "" if secret or equals or word not in _SECRET else word
     home = str(Path.home())
     if len(home) > 1:

@@ -160,6 +160,8 @@ def _differences(found: Comparison) -> Iterator[str]:
 def _tables(found: Comparison, letters: tuple[str, str], *, width: int, styled: bool) -> str:
     """One table, with a line of its own above each point's rows."""
     rows = [row for pair in found.points for row in pair.rows]
+    if not rows:
+        return " none of these metrics is known of both runs; $ needs a price, such as --gpu H100"
     headings: tuple[tuple[str, ...], ...] = (
         *((" ",), (letters[0],), (letters[1],), (f"{letters[1]}/A",), ("95 %",), ("verdict",)),
         ("smallest", "seen"),

@@ -90,9 +90,11 @@ def _squared_error(values: Sequence[float]) -> float:
 def _verdict(low: float, high: float, better: Better, margin: float) -> Finding:
     """What an interval of log-ratios says.
 
-    A difference that is shown is told however small it is. The margin is one of ratios, so that
-    exchanging the two runs exchanges better and worse and leaves same as it is.
+    Inside the margin it is the same, also where a small difference is shown. The margin is one of
+    ratios, so that exchanging the two runs exchanges better and worse and leaves same as it is.
     """
+    if max(-low, high) <= math.log1p(margin):
+        return "same"
     if low > 0 or high < 0:
         return "better" if (high < 0) == (better == "lower") else "worse"
-    return "same" if max(-low, high) <= math.log1p(margin) else "undecided"
+    return "undecided"

@@ -65,7 +65,7 @@ def all_series(
     """The metrics that a point has, each as one number per trial; a trial without any is left out.
 
     Quantiles are of the answered requests of one trial; whether there are enough of them is asked of
-    all trials together, as for a pooled quantile. Without a price there is no cost.
+    all trials together, as for a pooled quantile. Without a price above 0 there is no cost.
     """
     closed = point.load == "closed"
     latencies = {
@@ -106,7 +106,7 @@ def _rates(point: Point, trials: Trials, price: Price | None) -> dict[str, Serie
         "output_tokens_per_s": Series(values=tokens_per_s, n=n),
         "requests_per_s": Series(values=per_s, n=n),
     }
-    if price is not None:
+    if price is not None and price.usd_per_gpu_hour > 0:
         hourly = price.count * price.usd_per_gpu_hour
         costs = tuple(hourly * 1000 / (3600 * rate) if rate else math.inf for rate in per_s)
         found["cost_per_1k_usd"] = Series(values=costs, n=n)
