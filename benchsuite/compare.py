@@ -18,12 +18,15 @@ from benchsuite.types import Manifest, Noun, Point, Run, Verdict
 _Axes = tuple[int, int, int | None, float | None]
 _Measured = Mapping[_Axes, Mapping[str, Series]]
 
-_TOLD_TOO = "short_trial"
-"""A warning that condemns no run, but whose throughput is less comparable."""
+_TOLD_TOO = frozenset({"short_trial", "output_tokens", "missing_usage", "over_slots"})
+"""Warnings that condemn no run, but whose numbers are less comparable."""
 
 
 class Side(Noun, frozen=True, kw_only=True):
-    """One of the runs. `reasons`: what its verdict rests on, and at which load."""
+    """One of the runs. `reasons`: what its verdict rests on, and at which load.
+
+    `assumed_lengths`: the server counts no tokens, so the lengths of its prompts are a guess.
+    """
 
     run_id: str
     started: str
@@ -34,6 +37,7 @@ class Side(Noun, frozen=True, kw_only=True):
     model: str
     gpu: str
     reasons: tuple[str, ...]
+    assumed_lengths: bool = False
 
 
 class Row(Noun, frozen=True, kw_only=True):
@@ -120,7 +124,9 @@ def compare(
         for i, (other, axes) in enumerate(zip(others, shared, strict=True), 1)
     )
     if not any(pair.rows for each in found for pair in each.points):
-        raise NotComparable(f"no run here has {', '.join(names)}; $ needs a price, such as --gpu H100")
+        raise NotComparable(
+            f"no two runs here both have {', '.join(names)}; $ needs a price, such as --gpu H100"
+        )
     return found
 
 
@@ -249,6 +255,7 @@ def _side(run: Run, shared: Sequence[_Axes]) -> Side:
         model=manifest.model,
         gpu=manifest.gpu,
         reasons=tuple(_reasons(run, shared)),
+        assumed_lengths=manifest.lengths is not None and manifest.lengths.source == "assumed",
     )
 
 
@@ -263,7 +270,7 @@ def _reasons(run: Run, shared: Sequence[_Axes]) -> Iterable[str]:
     compared = [points[axes] for axes in shared]
     for row in run.summaries:
         for warning in row.warnings:
-            if row.point in compared and (warning.level != "told" or warning.code == _TOLD_TOO):
+            if row.point in compared and (warning.level != "told" or warning.code in _TOLD_TOO):
                 level: str = "note" if warning.level == "told" else warning.level
                 found.setdefault((level, warning.message.rstrip(".")), []).append(row.point.label)
     for (level, message), labels in found.items():

@@ -19,6 +19,9 @@ _LAUNCH_ELSEWHERE = frozenset({"model", "port", "host", "slots", "context"})
 _PORT = re.compile(r'"port": *\d+')
 """A free port, where options are given as JSON."""
 
+_NEGATIVE = re.compile(r"-\d+(\.\d+)?")
+"""A value, not an option."""
+
 _FITTED = MappingProxyType({"usage": "fitted to the server", "assumed": "assumed"})
 _NONE = "–"
 _ID_SHOWN = 6
@@ -125,18 +128,21 @@ def _stamps(manifest: Manifest) -> str:
 def _launch_arguments(manifest: Manifest) -> dict[str, str]:
     """The long options of the command that started the engine, without those told elsewhere.
 
-    Short ones are Python's own.
+    Short ones are Python's own, and no value of the option before them. Several values stand side by
+    side.
     """
     arguments: dict[str, str] = {}
     name = ""
     for word in shlex.split(_PORT.sub('"port": …', manifest.launch_command)):
         if word.startswith("--"):
             name, given, value = word.removeprefix("--").partition("=")
-            arguments[name] = value if given else "yes"
-        elif name:
-            arguments[name] = word
+            arguments[name] = value if given else ""
+            name = "" if given else name
+        elif word.startswith("-") and not _NEGATIVE.fullmatch(word):
             name = ""
-    return {name: value for name, value in arguments.items() if name not in _LAUNCH_ELSEWHERE}
+        elif name:
+            arguments[name] = f"{arguments[name]} {word}".lstrip()
+    return {name: value or "yes" for name, value in arguments.items() if name not in _LAUNCH_ELSEWHERE}
 
 
 def _of_mappings(kind: str, base: dict[str, str], other: dict[str, str]) -> Iterator[Difference]:

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -18,11 +18,13 @@ _SECRET_OPTION = re.compile(r"(api[-_]?key|[-_]token|secret|password|authorizati
 _SECRET_MEMBER = re.compile(
     r'("[^"]*(?:key|token|secret|password|authorization)"\s*:\s*)"[^"]*"', re.IGNORECASE
 )
-_URL = re.compile(r"\w[\w+.-]*://[^\s\"',}\]]+")
-_USER = re.compile(r"://([^/@\s\"']+)@")
+_URL = re.compile(r"\w[\w+.-]*://(?:[^/\s\"']*@)?[^\s\"',}\]]+")
+_USER = re.compile(r"://([^/\s\"']+)@")
 _LEAST_SECRET = 4
 """Shorter passwords aren't looked for alone: they'd be found in words that have nothing to do with them."""
-_INNER_PATH = re.compile(r"(?<=[=:,\"'])/(?!/)[^\s\"',:=}\]]+")
+_INNER_PATH = re.compile(r"(?<=[=:,;@|\[({\s\"'])(?:/(?![/\s])|[A-Za-z]:\\)(?:[^\"',:=}\]]|[:=](?!/))+")
+"""A path within a word, up to where the next value begins; it may have spaces."""
+_ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 _PLAIN = re.compile(r"[\w@%+=:,./~*-]+")
 
 
@@ -48,6 +50,7 @@ def shown_word(word: str) -> str:
         return "python"
     word = _URL.sub(lambda url: masked_url(url[0]), shown_path(word))
     word = _INNER_PATH.sub(lambda path: shown_path(path[0]), word)
+    word = _ADDRESS.sub(lambda host: "private-host" if _is_private(host[0]) else host[0], word)
     return _SECRET_MEMBER.sub(rf'\1"{HIDDEN}"', word)
 
 
@@ -59,6 +62,8 @@ def masked_url(url: str) -> str:
     except ValueError:
         return HIDDEN
     host = parts.hostname or ""
+    if parts.scheme == "file":
+        return f"file://{shown_path(parts.path)}"
     if _is_private(host):
         host = "private-host"
     if ":" in host:
@@ -75,7 +80,7 @@ def _is_private(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return "." not in host or host.endswith((".local", ".internal", ".lan", ".corp", ".home.arpa"))
-    return address.is_private and not address.is_loopback
+    return address.is_private and not (address.is_loopback or address.is_unspecified)
 
 
 def mask_command(argv: Sequence[str]) -> str:
@@ -88,8 +93,9 @@ def without_secrets(text: str, argv: Sequence[str]) -> str:
     """What a command said, without its keys and its URLs' passwords: engines print their arguments."""
     found = {part for _, value, secret in _words(argv) if secret for part in (value, *value.split(","))}
     for user in (user for word in argv for user in _USER.findall(word)):
-        password = user.partition(":")[2]
-        found |= {user, password} if len(password) >= _LEAST_SECRET else {user}
+        found.add(f"{user}@")
+        parts = (user, user.partition(":")[2])
+        found |= {form for part in parts for form in (part, unquote(part)) if len(form) >= _LEAST_SECRET}
     for value in sorted(filter(None, found), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
     return text

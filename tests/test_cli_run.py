@@ -135,6 +135,36 @@ def test_the_command_is_kept_without_secrets_and_home(faked, monkeypatch):
     )
 
 
+def test_the_command_is_kept_without_folders():
+    home = str(Path.home())
+    words = [
+        *("vllm:/data/acme-deals/m", "--model", "/data/acme-deals/m", "--engine-python", "/srv/bob/run"),
+        *(
+            "--engine",
+            "draft-model=/data/acme/d,tp=2",
+            "--ca-cert=/etc/bank/ca.pem",
+            "--workload",
+            "./w/x.toml",
+        ),
+        *("--engine", f"t={home}/t.jinja", "--label", "a=b/c"),
+    ]
+    assert typed("run", words) == (
+        "benchsuite run vllm:m --model m --engine-python run --engine draft-model=d,tp=2 --ca-cert=ca.pem "
+        "--workload ./w/x.toml --engine 't=~/t.jinja' --label a=b/c"
+    )
+
+
+def test_a_failure_of_the_second_target_hides_nothing_of_the_first(faked, capsys):
+    def during(tell, interrupt):
+        if len(faked.asked) == 2:
+            raise OSError("no space\nleft")
+
+    faked.during = during
+    assert main(["run", "--model", "a,b"]) == 70
+    told = capsys.readouterr()
+    assert "verdict" in told.out and told.err.splitlines()[-1].endswith("b: no space left")
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [({"verdict": "valid"}, 0), ({"verdict": "suspect"}, 0), ({"verdict": "invalid"}, 3)],

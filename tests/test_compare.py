@@ -186,8 +186,12 @@ def test_cost_follows_from_the_price_and_the_pace_of_each_trial(stored):
     assert rows["cost_per_1k_usd"].effect.ratio == pytest.approx(1 / 8)
     assert rows["cost_per_1k_usd"].effect.verdict == "better"
     assert [each.name for each in found.differs_in] == ["price"]
-    (without,) = compare([stored(THIRD), stored.store.select(BASE)])
+    free = stored(THIRD, price=replaced(cheap, usd_per_gpu_hour=0.0))
+    (without,) = compare([free, stored.store.select(BASE)])
     assert "cost_per_1k_usd" not in rows_of(without)
+    runs = [stored.store.select(run_id) for run_id in (BASE, OTHER, THIRD)]
+    priced, empty = compare(runs, metrics=["cost"])
+    assert list(rows_of(priced)) == ["cost_per_1k_usd"] and rows_of(empty) == {}
 
 
 def test_points_are_matched_by_load_and_lengths_and_the_others_are_listed(stored):
@@ -258,7 +262,7 @@ def test_what_makes_no_sense_is_refused(stored):
         compare([one, two, one])
     with pytest.raises(UsageError, match="no metric called 'tpto'; there are: ttft_from_due_p50"):
         compare([one, two], metrics=["tpto"])
-    with pytest.raises(NotComparable, match="no run here has cost_per_1k_usd"):
+    with pytest.raises(NotComparable, match="no two runs here both have cost_per_1k_usd"):
         compare([one, two], metrics=["cost"])
     assert chosen_metrics(["tpot", "ttft_p90"]) == ("ttft_p90", "tpot_p50")
     assert len(chosen_metrics([])) == 10
@@ -279,6 +283,15 @@ def test_latest_1_is_the_finished_run_before_the_latest(stored):
     assert stored.store.select("latest~0").run_id == OTHER
     with pytest.raises(StoreError, match=r"no 'latest~2': .* has only 2 finished runs$"):
         stored.store.select("latest~2")
+
+
+def test_what_makes_numbers_less_comparable_is_told_too(stored):
+    codes = ("output_tokens", "missing_usage", "over_slots", "short_trial", "round_trip")
+    told = tuple(Warning(code=code, level="told", message=code, advice="") for code in codes)
+    guessed = replaced(RUN.manifest.lengths, source="assumed")
+    (found,) = compare([stored(BASE), stored(OTHER, warnings=told, lengths=guessed)])
+    assert found.other.reasons == tuple(f"note (1 in flight): {code}" for code in codes[:4])
+    assert (found.base.assumed_lengths, found.other.assumed_lengths) == (False, True)
 
 
 # ---------------------------------------------------------------- the command

@@ -76,3 +76,14 @@ def test_a_price_is_told_with_its_source_and_date():
     (told,) = differs_in(priced, stated)
     assert told.base == "2 × L4 at $0.9 an hour, list 2026-11-01"
     assert told.other == "1 × L4 at $1.5 an hour, stated"
+
+
+def test_options_of_a_launch_have_all_their_values_and_no_other_options():
+    base = replaced(BASE, launch_command="serve m --lora a=1 b=2 --eager -O 3 --bias -1 --tp=2 extra")
+    told = {each.name: each.base for each in differs_in(base, replaced(base, launch_command="serve m"))}
+    assert told == {
+        "launch lora": "a=1 b=2",
+        "launch eager": "yes",
+        "launch bias": "-1",
+        "launch tp": "2",
+    }

@@ -192,3 +192,20 @@ def test_csv_has_a_row_a_metric_and_point_and_nothing_where_there_is_nothing(fou
     assert float(rows[0]["low"]) == found.points[0].rows[0].effect.low
     assert (rows[1]["other"], rows[1]["ratio"], rows[1]["note"]) == ("", "", "n<36")
     assert rows[4]["concurrency"] == "8"
+
+
+def test_runs_without_a_common_metric_say_so(found):
+    none = replaced(found, points=(Pair(point=ALONE, rows=()),))
+    assert sentence(none).endswith("(A): no metric in common.")
+    for text in (compared_screen([none, found], width=80), compared_markdown([none])):
+        assert "none of these metrics is known of both runs" in text
+    assert "| :--" not in compared_markdown([none]) and "geometric" not in compared_markdown([none])
+
+
+def test_assumed_lengths_are_no_equal_lengths(found):
+    guessed = replaced(found, other=replaced(found.other, assumed_lengths=True))
+    flat = " ".join(compared_screen([guessed], width=100).split())
+    assert "number of tokens as far as known (those of B are assumed), cold cache" in flat
+    both = replaced(guessed, base=replaced(found.base, assumed_lengths=True))
+    assert "(those of A and B are assumed)" in compared_markdown([both])
+    assert "assumed" not in compared_screen([replaced(both, same="text")], width=100)

@@ -89,6 +89,20 @@ def test_an_engines_settings_are_shown_without_folders():
         ("http://localhost:8000/v1", "http://localhost:8000/v1"),
         ("shape:50m", "shape:50m"),
         ("tp=2,dtype=bfloat16", "tp=2,dtype=bfloat16"),
+        ("redis://u:p,w@10.1.2.3:6379", "redis://private-host:6379"),
+        ("redis://u:p@w@10.1.2.3:6379", "redis://private-host:6379"),
+        ("10.1.2.3:6379", "private-host:6379"),
+        ('{"ip": "192.168.0.7", "bind": "0.0.0.0"}', '{"ip": "private-host", "bind": "0.0.0.0"}'),
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ('{"m": "/data/acme deals/m x"}', '{"m": "m x"}'),
+        ('{"m": ["/data/a", "/home/ann/b"]}', '{"m": ["a", "~/b"]}'),
+        ("[/data/a,/data/b]", "[a,b]"),
+        ("vllm:/data/acme:deals/m", "vllm:m"),
+        ("sql=/home/ann/a,law=rel/b", "sql=~/a,law=rel/b"),
+        ('{"m": "C:\\\\Users\\\\bob\\\\w"}', '{"m": "w"}'),
+        ("file:///data/acme/t", "file://t"),
+        ("org/model", "org/model"),
+        ("x=./a/b", "x=./a/b"),
     ],
 )
 def test_private_paths_and_passwords_are_found_inside_words(word, shown):
@@ -99,3 +113,9 @@ def test_a_password_in_a_url_is_left_out_of_what_an_engine_says():
     said = "can't connect to redis://user:hunter2@db as user:hunter2, password hunter2"
     hidden = without_secrets(said, ["engine", "--kv", '{"url":"redis://user:hunter2@db:1"}'])
     assert "hunter2" not in hidden and "can't connect" in hidden
+
+
+def test_passwords_are_found_decoded_and_short_names_hide_nothing_else():
+    hidden = without_secrets("pw p@ss1, meaning me@db", ["redis://u:p%40ss1@h", "redis://me@db"])
+    assert hidden == "pw ***, meaning ***db"
+    assert "x,y1" not in without_secrets("said x,y1", ["redis://u:x,y1@h"])

@@ -111,7 +111,7 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
         except (BenchsuiteError, OSError) as error:
             failed = error.exit_code if isinstance(error, BenchsuiteError) else INTERNAL_ERROR
             who = shown_target((options.backend, options.url, options.model))
-            click.echo(f"{who}: {error}", err=True)
+            click.echo(f"{who}: {' '.join(str(error).split())}", err=True)
             continue
         except (KeyboardInterrupt, click.Abort):
             if not done:

@@ -38,6 +38,7 @@ _SMALL_RATIO = 0.3
 _NARROW = 0.02
 _LEAST_PERCENT = 0.1
 _BLIND = "Intervals know how much the trials of a run differ, not what changed between the runs."
+_NO_ROWS = "none of these metrics is known of both runs; $ needs a price, such as --gpu H100"
 _CSV = (
     *("base_run", "other_run", "prompt_tokens", "output_tokens", "concurrency", "rate", "metric", "unit"),
     *("better", "base", "other", "base_trials", "other_trials", "ratio", "low", "high", "detectable"),
@@ -52,7 +53,7 @@ def compared_screen(comparisons: Sequence[Comparison], *, width: int, styled: bo
         letters = ("A", letter(at))
         lines = [words(sentence(found, letters), width=width, styled=styled, style="bold"), ""]
         lines += [words(f" {line}", width=width, indent=3) for line in _who(found, letters)]
-        lines += [words(f" {line}", width=width, indent=3) for line in _differences(found)]
+        lines += [words(f" {line}", width=width, indent=3) for line in _differences(found, letters)]
         lines += ["", _tables(found, letters, width=width, styled=styled), ""]
         lines += [words(f" {line}", width=width, indent=3) for line in _notes(found, letters)]
         parts.append("\n".join(lines))
@@ -66,8 +67,11 @@ def compared_markdown(comparisons: Sequence[Comparison]) -> str:
         letters = ("A", letter(at))
         headings = ["at", "metric", *letters, f"{letters[1]}/A", "95 %", "verdict", "smallest seen"]
         lines = [f"**{escaped(sentence(found, letters))}**", ""]
-        lines += [f"- {escaped(line)}" for line in (*_who(found, letters), *_differences(found))]
-        lines += ["", markdown_row(headings), markdown_row([":--", ":--", *["--:"] * 4, ":--", "--:"])]
+        lines += [f"- {escaped(line)}" for line in (*_who(found, letters), *_differences(found, letters))]
+        if any(pair.rows for pair in found.points):
+            lines += ["", markdown_row(headings), markdown_row([":--", ":--", *["--:"] * 4, ":--", "--:"])]
+        else:
+            lines += ["", _NO_ROWS]
         for pair in found.points:
             for row in pair.rows:
                 lines.append(markdown_row([_point_name(found, pair.point), *_cells(row)]))
@@ -120,7 +124,8 @@ def sentence(found: Comparison, letters: tuple[str, str] = ("A", "B")) -> str:
             all_of_it = len(names) == len(verdicts) > 1 and all(len(each) == 1 for each in verdicts.values())
             clauses.append(f"{words_for_it} {'all of ' if all_of_it else ''}{several(names)}")
     a, b = letters
-    return f"{_name(found.other)} ({b}) against {_name(found.base)} ({a}): {'; '.join(clauses)}."
+    said = "; ".join(clauses) or "no metric in common"
+    return f"{_name(found.other)} ({b}) against {_name(found.base)} ({a}): {said}."
 
 
 def title(metric: str) -> str:
@@ -141,7 +146,7 @@ def _who(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
         yield f"{name}: run {short_id(side.run_id)}, {when} UTC, {side.verdict}{status}"
 
 
-def _differences(found: Comparison) -> Iterator[str]:
+def _differences(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
     """What differs, and what was the same."""
     for each in found.differs_in:
         yield f"differs in {each.name}: {each.base} → {each.other}"
@@ -153,15 +158,24 @@ def _differences(found: Comparison) -> Iterator[str]:
     elif found.asked_differently:
         changed = [f"{each.name} ({each.base} → {each.other})" for each in found.asked_differently]
         asked += f" but for {several(changed)}"
-    text = "prompts of the same text" if found.same == "text" else "prompts of the same number of tokens"
-    yield f"equal: {asked}; {text}, {found.cache} cache; metrics {found.metrics_version}"
+    yield f"equal: {asked}; {_prompts(found, letters)}, {found.cache} cache; metrics {found.metrics_version}"
+
+
+def _prompts(found: Comparison, letters: tuple[str, str]) -> str:
+    """In what the prompts were equal, as far as that is known."""
+    if found.same == "text":
+        return "prompts of the same text"
+    sides = zip(letters, (found.base, found.other), strict=True)
+    guessed = " and ".join(name for name, side in sides if side.assumed_lengths)
+    alike = "prompts of the same number of tokens"
+    return f"{alike} as far as known (those of {guessed} are assumed)" if guessed else alike
 
 
 def _tables(found: Comparison, letters: tuple[str, str], *, width: int, styled: bool) -> str:
     """One table, with a line of its own above each point's rows."""
     rows = [row for pair in found.points for row in pair.rows]
     if not rows:
-        return " none of these metrics is known of both runs; $ needs a price, such as --gpu H100"
+        return words(f" {_NO_ROWS}", width=width, indent=3)
     headings: tuple[tuple[str, ...], ...] = (
         *((" ",), (letters[0],), (letters[1],), (f"{letters[1]}/A",), ("95 %",), ("verdict",)),
         ("smallest", "seen"),
@@ -256,7 +270,8 @@ def _notes(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
         yield "at a given rate, tok/s and req/s follow the schedule as long as the server keeps up"
     if any(_cells(row)[-1] for row in rows):
         yield "smallest seen: a smaller effect could not have been seen"
-    yield f"{a} and {b} are geometric means of the trials' numbers, {b}/{a} their ratio. {_BLIND}"
+    if rows:
+        yield f"{a} and {b} are geometric means of the trials' numbers, {b}/{a} their ratio. {_BLIND}"
 
 
 def _whole_name(point: Point) -> str:
