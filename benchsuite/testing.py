@@ -13,12 +13,12 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from benchsuite.driver import Driver
-from benchsuite.types import CacheMode, Message, Noun, Reply, Request, Tape, Target
+from benchsuite.types import CacheMode, Message, Noun, Record, Reply, Request, Tape, Target
 
 KEY = "canary-key-7f3a"
 """A key that a test's target carries, to see where it ends up."""
@@ -108,6 +108,39 @@ def request(text: str = SECRET_TEXT, *, cache: CacheMode = "cold", output_tokens
         min_output_tokens=output_tokens,
         cache=cache,
     )
+
+
+def record(**changes: Any) -> Record:
+    """The record of an answered request, all instants 0 and all counts those of one token; `changes` win."""
+    absent: dict[str, Any] = dict.fromkeys(
+        ("sent_all_ns", "cached_tokens", "reasoning_tokens", "connect_us", "tls_us", "server_timings")
+    )
+    known: dict[str, Any] = {
+        "request_id": "r",
+        "index": 0,
+        "phase": "measure",
+        "outcome": "ok",
+        "error_kind": "",
+        "http_status": 200,
+        "due_ns": 0,
+        "sent_ns": 0,
+        "first_byte_ns": 0,
+        "first_token_ns": 0,
+        "first_output_ns": 0,
+        "last_token_ns": 0,
+        "end_ns": 0,
+        "gaps_us": [],
+        "prompt_tokens": 1,
+        "output_tokens": 1,
+        "streamed_reasoning": False,
+        "finish_reason": "length",
+        "reads": 1,
+        "merged_events": 0,
+        "reader_lag_us": 0,
+        "user_stamps": False,
+        "reconnects": 0,
+    }
+    return Record(**absent | known | changes)
 
 
 class DriverConformance:

@@ -436,6 +436,18 @@ class Estimate(Noun, frozen=True, kw_only=True):
     needs: int = 0
     basis: str = ""
 
+    def times(self, factor: float) -> "Estimate":
+        """The same in another unit; `factor` is above 0."""
+        ends = (None if end is None else end * factor for end in (self.value, self.low, self.high))
+        return msgspec.structs.replace(self, **dict(zip(("value", "low", "high"), ends, strict=True)))
+
+    def under(self, numerator: float) -> "Estimate":
+        """`numerator` over it: the interval's ends change places; None where it is not above 0."""
+        ends = (
+            None if end is None or end <= 0 else numerator / end for end in (self.value, self.high, self.low)
+        )
+        return msgspec.structs.replace(self, **dict(zip(("value", "low", "high"), ends, strict=True)))
+
 
 class Metric(Noun, frozen=True, kw_only=True):
     """The distribution of one metric at one point; quantile keys are p50, p90, p95, p99, p99.9 and mean."""

@@ -365,30 +365,6 @@ def test_selftest_shows_its_levels(monkeypatch, capsys, chat):
     assert "64 streams" in capsys.readouterr().out and asked == [True]
 
 
-def test_simulate_reaches_every_field_of_its_configuration(monkeypatch, capsys):
-    from benchsuite.cli.simulate import simulate
-    from benchsuite.simulator import SimConfig
-
-    assert {param.name for param in simulate.params} == set(SimConfig.__struct_fields__)
-    served = []
-
-    def serve(config, on_ready):
-        served.append(config)
-        on_ready("http://127.0.0.1:8089")
-
-    monkeypatch.setattr("benchsuite.simulator.serve", serve)
-    assert main(["simulate"]) == 0
-    words = "--ttft 0.08s --itl 5 --error-500 10% --no-usage --stall-for 2 --truth truth.jsonl --port 0"
-    assert main(["simulate", *words.split()]) == 0
-    assert served == [
-        SimConfig(port=8089),
-        SimConfig(
-            ttft_ms=80.0, itl_ms=5.0, error_500_rate=0.1, usage=False, stall_s=2.0, truth_path="truth.jsonl"
-        ),
-    ]
-    assert "benchsuite run --backend sim --url http://127.0.0.1:8089" in capsys.readouterr().out
-
-
 def test_store_recover_says_what_it_kept(partial, monkeypatch, capsys, chat):
     monkeypatch.setattr("benchsuite.conclude.recover", lambda store, tell: [chat])
     assert main(["store", "recover"]) == 0

@@ -85,3 +85,27 @@ def test_a_backend_lists_the_settings_of_its_engine_with_what_they_mean(capsys):
     assert rows["eager"] == f"{settings['eager'].help} (on or off)"
     assert main(["backends", "openai"]) == 0
     assert "--engine" not in capsys.readouterr().out
+
+
+def test_simulate_reaches_every_field_of_its_configuration(monkeypatch, capsys):
+    from benchsuite.cli.simulate import simulate
+    from benchsuite.simulator import SimConfig
+
+    assert {param.name for param in simulate.params} == set(SimConfig.__struct_fields__)
+    served = []
+
+    def serve(config, on_ready):
+        served.append(config)
+        on_ready("http://127.0.0.1:8089")
+
+    monkeypatch.setattr("benchsuite.simulator.serve", serve)
+    assert main(["simulate"]) == 0
+    words = "--ttft 0.08s --itl 5 --error-500 10% --no-usage --stall-for 2 --truth truth.jsonl --port 0"
+    assert main(["simulate", *words.split()]) == 0
+    assert served == [
+        SimConfig(port=8089),
+        SimConfig(
+            ttft_ms=80.0, itl_ms=5.0, error_500_rate=0.1, usage=False, stall_s=2.0, truth_path="truth.jsonl"
+        ),
+    ]
+    assert "benchsuite run --backend sim --url http://127.0.0.1:8089" in capsys.readouterr().out

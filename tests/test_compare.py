@@ -17,7 +17,8 @@ from benchsuite.errors import InvalidMeasurement, NotComparable, StoreError, Usa
 from benchsuite.report.compare import sentence
 from benchsuite.simulator import SimConfig, running
 from benchsuite.store.runs import Store
-from benchsuite.types import Price, Record, Run, TrialInfo, Warning
+from benchsuite.testing import record
+from benchsuite.types import Price, Run, TrialInfo, Warning
 
 CHAT = Path(__file__).parent / "report" / "chat.json"
 MS = 1_000_000
@@ -38,19 +39,15 @@ def workload_of(**changes):
     return manifest_of(workload=replaced(RUN.manifest.workload, **changes))
 
 
-def record(index, start_ms, ttft_ms, tpot_ms, late_ms=0.0, tokens=5):
+def answered(index, start_ms, ttft_ms, tpot_ms, late_ms=0.0, tokens=5):
     """One answer of `tokens` tokens, sent when the one before ended."""
     sent = round(start_ms * MS)
     first = sent + round(ttft_ms * MS)
     gap_us = round(tpot_ms * 1000)
     last = first + (tokens - 1) * gap_us * 1000
-    return Record(
+    return record(
         request_id=f"r{index}",
         index=index,
-        phase="measure",
-        outcome="ok",
-        error_kind="",
-        http_status=200,
         due_ns=sent - round(late_ms * MS),
         sent_ns=sent,
         sent_all_ns=sent,
@@ -63,17 +60,7 @@ def record(index, start_ms, ttft_ms, tpot_ms, late_ms=0.0, tokens=5):
         prompt_tokens=512,
         output_tokens=tokens,
         cached_tokens=0,
-        reasoning_tokens=None,
-        streamed_reasoning=False,
-        finish_reason="length",
         reads=tokens,
-        merged_events=0,
-        reader_lag_us=0,
-        user_stamps=False,
-        reconnects=0,
-        connect_us=None,
-        tls_us=None,
-        server_timings=None,
     )
 
 
@@ -113,7 +100,7 @@ class Stored:
                 with run_dir.writer(point.index, trial) as writer:
                     for index in range(requests):
                         start_ms = 1_000 + index * (ttft_ms + 4 * tpot_ms)
-                        writer.write(record(index, start_ms, ttft_ms, tpot_ms, late_ms))
+                        writer.write(answered(index, start_ms, ttft_ms, tpot_ms, late_ms))
         run = Run(status="finished", manifest=manifest, summaries=tuple(summaries), verdict=verdict)
         run_dir.finish(run)
         return run_dir

@@ -8,13 +8,13 @@ import pytest
 from benchsuite.conclude import conclude, recover
 from benchsuite.errors import StoreError
 from benchsuite.store import Store
+from benchsuite.testing import record
 from benchsuite.types import (
     Identity,
     Machine,
     Manifest,
     Point,
     Price,
-    Record,
     Selftest,
     SelftestLevel,
     Workload,
@@ -24,29 +24,10 @@ MS = 1_000_000
 POINT = Point(index=0, prompt_tokens=9, output_tokens=1, concurrency=1)
 
 
-def record(sent_ms):
-    absent = ("sent_all_ns", "first_byte_ns", "cached_tokens", "reasoning_tokens", "finish_reason")
-    absent += ("connect_us", "tls_us", "server_timings")
+def answered(sent_ms):
     at = {"due_ns": 0, "sent_ns": 0, "first_token_ns": 50, "first_output_ns": 50, "last_token_ns": 50}
-    return Record(
-        request_id="r",
-        index=sent_ms,
-        phase="measure",
-        outcome="ok",
-        error_kind="",
-        http_status=200,
-        **{name: (sent_ms + later + 1) * MS for name, later in (at | {"end_ns": 100}).items()},
-        **dict.fromkeys(absent),
-        gaps_us=[],
-        prompt_tokens=9,
-        output_tokens=1,
-        streamed_reasoning=False,
-        reads=1,
-        merged_events=0,
-        reader_lag_us=0,
-        user_stamps=False,
-        reconnects=0,
-    )
+    instants = {name: (sent_ms + later + 1) * MS for name, later in (at | {"end_ns": 100}).items()}
+    return record(index=sent_ms, prompt_tokens=9, first_byte_ns=None, **instants)
 
 
 def cut_off(store, number, **changes):
@@ -73,7 +54,7 @@ def cut_off(store, number, **changes):
     run_dir = store.create(Manifest(**known | changes))
     with run_dir.writer(0, 1) as writer:
         for turn in range(20):
-            writer.write(record(100 * turn))
+            writer.write(answered(100 * turn))
     return run_dir
 
 

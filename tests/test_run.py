@@ -46,24 +46,18 @@ def environment(store, **more):
     return {**os.environ, "BENCHSUITE_STORE": str(store), **more}
 
 
-def run(store, url, *words, expect=(0, 3), **more):
-    done = subprocess.run(
-        command(url, *words), env=environment(store, **more), capture_output=True, text=True, timeout=120
-    )
+def ran(words, env, expect):
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode in expect, done.stdout + done.stderr
     return done
 
 
+def run(store, url, *words, expect=(0, 3), **more):
+    return ran(command(url, *words), environment(store, **more), expect)
+
+
 def benchsuite(store, *words):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchsuite", *words],
-        env=environment(store),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return ran([sys.executable, "-m", "benchsuite", *words], environment(store), (0,)).stdout
 
 
 def records(store, *words):

@@ -9,10 +9,10 @@ import pytest
 
 from benchsuite.stats import Conditions, summarise_all
 from benchsuite.store.records import table_of
+from benchsuite.testing import record
 from benchsuite.types import (
     Lengths,
     Point,
-    Record,
     Selftest,
     SelftestLevel,
     Slo,
@@ -31,15 +31,8 @@ def request(sent, *, due=None, first=50, gaps=(10, 10, 10, 10), tail=10, **chang
     first_ns = START + round((sent + first) * MS)
     last_ns = first_ns + round(sum(gaps) * MS)
     known = dict(
-        request_id="r",
-        index=0,
-        phase="measure",
-        outcome="ok",
-        error_kind="",
-        http_status=200,
         due_ns=START + round(due * MS),
         sent_ns=START + round(sent * MS),
-        sent_all_ns=None,
         first_byte_ns=first_ns,
         first_token_ns=first_ns,
         first_output_ns=first_ns,
@@ -49,19 +42,9 @@ def request(sent, *, due=None, first=50, gaps=(10, 10, 10, 10), tail=10, **chang
         prompt_tokens=100,
         output_tokens=len(gaps) + 1,
         cached_tokens=0,
-        reasoning_tokens=None,
-        streamed_reasoning=False,
-        finish_reason="length",
         reads=len(gaps) + 1,
-        merged_events=0,
-        reader_lag_us=0,
-        user_stamps=False,
-        reconnects=0,
-        connect_us=None,
-        tls_us=None,
-        server_timings=None,
     )
-    return Record(**known | changes)
+    return record(**known | changes)
 
 
 def failed(sent, end, **changes):

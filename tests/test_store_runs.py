@@ -14,12 +14,12 @@ from benchsuite.errors import StoreError
 from benchsuite.store import Store, default_store, new_run_id
 from benchsuite.store import runs as runs_module
 from benchsuite.store.check import check
+from benchsuite.testing import record
 from benchsuite.types import (
     Identity,
     Machine,
     Manifest,
     Point,
-    Record,
     Run,
     Selftest,
     Summary,
@@ -27,15 +27,7 @@ from benchsuite.types import (
     Workload,
 )
 
-RECORD = Record(
-    request_id="r",
-    index=0,
-    phase="measure",
-    outcome="ok",
-    error_kind="",
-    http_status=200,
-    due_ns=0,
-    sent_ns=0,
+RECORD = record(
     sent_all_ns=0,
     first_byte_ns=1000,
     first_token_ns=1000,
@@ -43,20 +35,9 @@ RECORD = Record(
     last_token_ns=4000,
     end_ns=5000,
     gaps_us=[1, 2],
-    prompt_tokens=1,
     output_tokens=3,
-    cached_tokens=None,
-    reasoning_tokens=None,
-    streamed_reasoning=False,
     finish_reason="stop",
     reads=3,
-    merged_events=0,
-    reader_lag_us=0,
-    user_stamps=False,
-    reconnects=0,
-    connect_us=None,
-    tls_us=None,
-    server_timings=None,
 )
 OFFLINE = Point(index=0, prompt_tokens=1, output_tokens=3, concurrency=None, rate=math.inf)
 

@@ -20,42 +20,12 @@ def load_costs(
         return {}
     usd_per_s = price.count * price.usd_per_gpu_hour / _SECONDS_PER_HOUR
     requests, output = rates["requests_per_s"], rates["output_tokens_per_s"]
-    costs = {"cost_per_1k_usd": _per(1e3 * usd_per_s, requests)}
+    costs = {"cost_per_1k_usd": requests.under(1e3 * usd_per_s)}
     if prompt_tokens is not None:
-        everything = _sum(output, _times(requests, prompt_tokens))
-        costs["cost_per_m_tokens_usd"] = _per(1e6 * usd_per_s, everything)
-    costs["cost_per_m_output_tokens_usd"] = _per(1e6 * usd_per_s, output)
+        everything = _sum(output, requests.times(prompt_tokens))
+        costs["cost_per_m_tokens_usd"] = everything.under(1e6 * usd_per_s)
+    costs["cost_per_m_output_tokens_usd"] = output.under(1e6 * usd_per_s)
     return costs
-
-
-def _per(usd_per_s: float, rate: Estimate) -> Estimate:
-    """Dollars over a rate: the faster, the cheaper, so that the interval's ends change places."""
-
-    def over(value: float | None) -> float | None:
-        return usd_per_s / value if value is not None and value > 0 else None
-
-    return Estimate(
-        value=over(rate.value),
-        low=over(rate.high),
-        high=over(rate.low),
-        n=rate.n,
-        needs=rate.needs,
-        basis=rate.basis,
-    )
-
-
-def _times(rate: Estimate, factor: float) -> Estimate:
-    def scaled(value: float | None) -> float | None:
-        return None if value is None else value * factor
-
-    return Estimate(
-        value=scaled(rate.value),
-        low=scaled(rate.low),
-        high=scaled(rate.high),
-        n=rate.n,
-        needs=rate.needs,
-        basis=rate.basis,
-    )
 
 
 def _sum(one: Estimate, other: Estimate) -> Estimate:

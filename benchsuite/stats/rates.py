@@ -201,7 +201,7 @@ def point_rates(
     rates = {
         "output_tokens_per_s": per_second([tokens_in(columns, window) for columns, window in trials]),
         "requests_per_s": per_second(requests),
-        "tokens_per_s_per_user": _inverse(tpot.quantiles["p50"]),
+        "tokens_per_s_per_user": tpot.quantiles["p50"].under(1e3),
     }
     if slo != Slo():
         good = [good_in(point, slo, columns, window) for columns, window in trials]
@@ -248,19 +248,3 @@ def _events_inside(columns: Columns, window: Window) -> Ints:
     hits = (arrival_us > 0) & (arrival_us <= (window.end_ns - window.start_ns) // 1000)
     running = np.concatenate(([0], np.cumsum(hits)))
     return np.asarray(inside + running[offsets[1:]] - running[offsets[:-1]], dtype=np.int64)
-
-
-def _inverse(tpot: Estimate) -> Estimate:
-    """Tokens/s out of ms per token, its interval turned around."""
-
-    def turned(value: float | None) -> float | None:
-        return 1e3 / value if value is not None and value > 0 else None
-
-    return Estimate(
-        value=turned(tpot.value),
-        low=turned(tpot.high),
-        high=turned(tpot.low),
-        n=tpot.n,
-        needs=tpot.needs,
-        basis=tpot.basis,
-    )

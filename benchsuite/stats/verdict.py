@@ -26,6 +26,7 @@ from benchsuite.types import (
     Summary,
     TrialInfo,
     Verdict,
+    WorkerHealth,
     Workload,
 )
 
@@ -153,9 +154,7 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         ),
         # The least: the others may have waited for each other.
         connect_least_ms=_pooled([metrics.values(metrics.connect_ms(each)) for each in columns], 0.0),
-        worker_cpu=max(
-            (each.cpu_s / each.wall_s for each in health if each.wall_s >= _LEAST_WALL_S), default=None
-        ),
+        worker_cpu=_busiest(health),
         clock_steps=sum(each.clock_steps for each in health),
         delivered_share=sum(shares) / len(shares) if shares else None,
         in_flight=max(map(rates.peak_in_flight, columns), default=0),
@@ -176,6 +175,11 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         gpus_used=conditions.gpus_used,
         gpu_priced=price.gpu if price is not None and price.source != AS_STATED else "",
     )
+
+
+def _busiest(health: Sequence[WorkerHealth]) -> float | None:
+    """The largest share of a core that a worker took; None: none ran long enough to tell."""
+    return max((each.cpu_s / each.wall_s for each in health if each.wall_s >= _LEAST_WALL_S), default=None)
 
 
 def _steadiness(point: Point, trials: Sequence[_Trial]) -> tuple[float | None, float | None]:
