@@ -24,14 +24,19 @@ class UsageError(BenchsuiteError):
 
 
 class ChoiceNeeded(UsageError):
-    """One of `choices` has to be named with `option`; a terminal can ask, anything else is told."""
+    """One of `choices` has to be named with `option`; a terminal can ask, anything else is told.
+
+    `notes` say what tells the choices apart, one each, or there are none.
+    """
 
     SHOWN = 8
 
-    def __init__(self, question: str, option: str, choices: tuple[str, ...]) -> None:
+    def __init__(
+        self, question: str, option: str, choices: tuple[str, ...], notes: tuple[str, ...] = ()
+    ) -> None:
         more = f" and {len(choices) - self.SHOWN} more" if len(choices) > self.SHOWN else ""
         super().__init__(f"{question}; choose with {option}: {', '.join(choices[: self.SHOWN])}{more}")
-        self.question, self.option, self.choices = question, option, choices
+        self.question, self.option, self.choices, self.notes = question, option, choices, notes
 
 
 class TargetError(BenchsuiteError):

@@ -2,7 +2,8 @@
 
 from benchsuite.engine.exchange import ask
 from benchsuite.errors import TargetError
-from benchsuite.target import Resolved, Tell, patient
+from benchsuite.identify import patient
+from benchsuite.target import Resolved, Tell
 from benchsuite.types import Lengths, Message, Request, Stage
 from benchsuite.workload.fit import fit, words
 

@@ -100,10 +100,7 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
 
 def _serving_gpus(who: Resolved) -> tuple[str, ...] | None:
     """NVIDIA GPUs of the machine that serves; None: it isn't this one, or they can't be known."""
-    if who.attached and not serves_here(who.target.url):
-        return None
-    here = gpus_here()
-    return None if here is None else tuple(gpu.name for gpu in here)
+    return None if who.attached and not serves_here(who.target.url) else gpus_here()
 
 
 def _streams(point: Point) -> int:

@@ -12,8 +12,8 @@ import msgspec
 
 from benchsuite.driver import Driver, Launch, ReportsLoading, engine_arguments, load
 from benchsuite.engine.endpoint import Endpoint, resolve
-from benchsuite.engine.exchange import ask
 from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
+from benchsuite.identify import identify, patient
 from benchsuite.servers.hub import cache_folder, cached_models
 from benchsuite.servers.launch import Server, launched, prepared, resolve_model
 from benchsuite.servers.model import shape_facts
@@ -25,12 +25,10 @@ from benchsuite.types import (
     Point,
     Progress,
     Stage,
-    Tape,
     Target,
     Timeouts,
     Workload,
 )
-from benchsuite.wire.openai import listed
 
 _CONTEXT_STEP = 1024
 _TEMPLATE_ROOM = 64
@@ -78,8 +76,6 @@ class Options(Noun, frozen=True, kw_only=True):
     command: str = ""
 
 
-_BAD_REQUEST = 400
-
 Tell = Callable[[Stage | Progress], None]
 
 
@@ -122,7 +118,7 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
             target = msgspec.structs.replace(target, url=server.url, model=model)
         endpoint = _reached(options, driver, target)
         tell(Stage(name="ready", text=f"waiting for {driver.title} at {target.url} to say who it is"))
-        identity = identify(driver, target, patient(endpoint, _IDENTIFY_S))
+        identity = identify(driver, target, patient(endpoint, _IDENTIFY_S), named=bool(options.url))
         if server is not None and not identity.version:
             identity = msgspec.structs.replace(identity, version=server.version)
         target = msgspec.structs.replace(target, model=_model(target, identity, driver))
@@ -253,9 +249,11 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
 
 def _local_model(driver: Driver) -> str:
     """No model was named: which one is the user's to say; never downloads one."""
-    found = tuple(model.id for model in cached_models(os.environ))
+    found = cached_models(os.environ)
     if found:
-        raise ChoiceNeeded(f"which model should {driver.title} serve?", "--model", found)
+        names = tuple(model.id for model in found)
+        notes = tuple(f"{model.size_bytes / 1e9:.1f} GB, {model.architecture}" for model in found)
+        raise ChoiceNeeded(f"which model should {driver.title} serve?", "--model", names, notes)
     raise UsageError(
         f"{driver.title} needs a model: --model NAME or a folder; the local Hugging Face cache is empty. "
         "--model shape:50m makes one up"
@@ -272,68 +270,6 @@ def _check_downloaded(model: str, launch: Launch) -> None:
             f"{model} isn't in the local Hugging Face cache, and benchsuite downloads nothing; "
             f"`hf download {model}` gets it"
         )
-
-
-def identify(driver: Driver, target: Target, endpoint: Endpoint) -> Identity:
-    """Ask the server who it is; TargetError if it is something else than the driver expects."""
-    tapes = ask(endpoint, target, driver.identify(target))
-    identity = driver.identity(tapes)
-    if identity is not None:
-        return identity
-    status, error = (tapes[0].status, tapes[0].error) if tapes else (0, "")
-    if status in {401, 403}:
-        names = " or ".join(driver.key_variables) or "the variable named by --api-key-env"
-        raise TargetError(f"{target.url} wants a key (HTTP {status}); put it into {names}")
-    if error == "tls":
-        raise TargetError(
-            f"no secure connection to {target.url}: its certificate isn't trusted, it wants one of yours, "
-            "or it speaks plain http://; see --ca-cert, --client-cert, --insecure"
-        )
-    startable = driver.capabilities.launch
-    if error.startswith("timeout"):
-        another = ", or start another with --launch" if startable else ""
-        raise TargetError(
-            f"{target.url} takes connections but doesn't answer; is it still loading, or stuck? "
-            f"Try again when `curl {target.url}{driver.identify(target)[0].path}` answers{another}"
-        )
-    heard = _named(tapes) or (f"HTTP {status}" if status else error or "no answer")
-    if not endpoint.tls and (error in {"closed", "reset", "protocol"} or status == _BAD_REQUEST):
-        advice = "does it want https://?"
-    elif driver.name == "openai":
-        advice = "check --url: is it the base URL, like http://host:8000 or https://host/v1?"
-    else:
-        starts = f"--launch starts {driver.title} on a free port, " if startable else ""
-        advice = (
-            f"{starts}--url says where {driver.title} is, "
-            f"--backend openai --url {target.url} measures what is there"
-        )
-    raise TargetError(f"what answers at {target.url} isn't {driver.title} ({heard}); {advice}")
-
-
-def _named(tapes: tuple[Tape, ...]) -> str:
-    """What a server's own answers say of it: the owner of its models, else its `server` header."""
-    for tape in tapes:
-        for model in listed(tape) or ():
-            if owner := str(model.get("owned_by") or ""):
-                return f"it says {owner}"
-    for tape in tapes:
-        for name, value in tape.headers:
-            if name.lower() == "server" and value:
-                return f"its server header says {value[:40]}"
-    return ""
-
-
-def patient(endpoint: Endpoint, seconds: float) -> Endpoint:
-    """The endpoint with less patience, for what isn't timed; never more than the user has."""
-    limits = endpoint.connection.timeouts
-    limits = msgspec.structs.replace(
-        limits,
-        first_byte_s=min(seconds, limits.first_byte_s),
-        silence_s=min(seconds, limits.silence_s),
-        total_s=min(2 * seconds, limits.total_s),
-    )
-    connection = msgspec.structs.replace(endpoint.connection, timeouts=limits)
-    return msgspec.structs.replace(endpoint, connection=connection)
 
 
 def _key(options: Options, driver: Driver) -> str | None:

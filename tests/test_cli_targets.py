@@ -24,18 +24,10 @@ from benchsuite.types import Identity, Run, Stage
 
 CHAT = Path(__file__).parent / "report" / "chat.json"
 NOTHING = {"target": (), "backend": None, "url": None, "model": None}
-MLX = Found(
-    backend="mlx",
-    title="MLX",
-    url="http://localhost:8080",
-    identity=Identity(server="MLX", version="0.30", models=("/srv/ann/qwen",)),
-)
-VLLM = Found(
-    backend="vllm",
-    title="vLLM",
-    url="http://localhost:8000",
-    identity=Identity(server="vLLM", models=("a", "b")),
-)
+QWEN = Identity(server="MLX", version="0.30", models=("/srv/ann/qwen",))
+MLX = Found(backend="mlx", title="MLX", url="http://localhost:8080", identity=QWEN)
+TWO = Identity(server="vLLM", models=("a", "b"))
+VLLM = Found(backend="vllm", title="vLLM", url="http://localhost:8000", identity=TWO)
 
 
 class Library:
@@ -256,7 +248,8 @@ def test_nothing_is_looked_for_where_it_is_said_what_to_measure(library, monkeyp
 
 
 def choose(options):
-    needed = ChoiceNeeded("which model should vLLM serve?", "--model", ("one", "two", "three"))
+    choices = ("one", "two", "three"), ("1 GB", "", "")
+    needed = ChoiceNeeded("which model should vLLM serve?", "--model", *choices)
     return {} if options.model else needed
 
 
@@ -265,7 +258,7 @@ def test_a_model_to_choose_is_a_numbered_list_in_a_terminal(library, capsys, at_
     at_terminal("2")
     assert run("vllm") == 0
     assert [options.model for options in library.asked] == ["", "two"]
-    assert "Which model should vLLM serve?\n  1  one\n  2  two\n" in capsys.readouterr().err
+    assert "Which model should vLLM serve?\n  1  one  (1 GB)\n  2  two\n" in capsys.readouterr().err
 
 
 def test_without_a_terminal_the_list_is_an_error(library, capsys):

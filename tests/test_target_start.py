@@ -228,6 +228,7 @@ def test_without_a_model_the_downloaded_ones_are_listed(standing, tmp_path):
     with pytest.raises(ChoiceNeeded) as caught:
         reached(model="")
     assert set(caught.value.choices) == {"org/one", "org/two"}
+    assert caught.value.notes == ("0.0 GB, unknown",) * 2
     assert caught.value.option == "--model" and "which model should vLLM serve?" in str(caught.value)
 
 
@@ -280,3 +281,23 @@ def test_threads_are_refused_where_the_engine_chooses_them_itself(standing):
     assert "leave --threads out" in refusal(threads=2)
     standing(free_url(), env={"ENGINE_MODE": "{threads}"})
     assert "2" in reached(threads=2)[0].identity.models
+
+
+def test_keys_go_to_a_default_address_only_where_they_are_asked_for(serve, standing, monkeypatch):
+    monkeypatch.setenv("VLLM_API_KEY", "canary-key")
+    secret = {"headers": {"x-canary": "canary-header"}}
+    other = serve(OTHER)
+    standing(other.url)
+    refusal(TargetError, **secret)
+    assert other.heard and not any("canary" in str(heard.headers) for heard in other.heard)
+
+    def guarded(peer):
+        while (heard := peer.request()) is not None:
+            if heard.headers.get("authorization") == "Bearer canary-key":
+                body = b'{"data": [{"id": "org/m", "owned_by": "vllm"}]}'
+                peer.answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            else:
+                peer.answer(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    standing(serve(guarded).url)
+    assert reached(**secret)[0].attached

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from benchsuite.telemetry.gpu import GpuFact, _listener, gpus_here, serves_here
+from benchsuite.telemetry.gpu import _listener, gpus_here, serves_here
 
 
 class Nvml:
-    """A driver with these GPUs: (name, bytes of memory); `broken` names a call that fails."""
+    """A driver with these GPUs: their names; `broken` names a call that fails."""
 
     class NVMLError(Exception):
         pass
@@ -38,19 +38,12 @@ class Nvml:
         return self._answer("handle", index)
 
     def nvmlDeviceGetName(self, handle):
-        return self._answer("name", self.gpus[handle][0])
-
-    def nvmlDeviceGetMemoryInfo(self, handle):
-        total = self.gpus[handle][1]
-        return self._answer("memory", SimpleNamespace(total=total, free=total, used=0))
+        return self._answer("name", self.gpus[handle])
 
 
 def test_gpus_are_named_as_the_driver_names_them():
-    nvml = Nvml(("NVIDIA H100 80GB HBM3", 85_520_809_984), (b"NVIDIA L4", 24_152_899_584))
-    assert gpus_here(nvml, ()) == (
-        GpuFact(name="NVIDIA H100 80GB HBM3", memory_gib=79.6),
-        GpuFact(name="NVIDIA L4", memory_gib=22.5),
-    )
+    nvml = Nvml("NVIDIA H100 80GB HBM3", b"NVIDIA L4")
+    assert gpus_here(nvml, ()) == ("NVIDIA H100 80GB HBM3", "NVIDIA L4")
     assert nvml.calls[-1] == "shutdown"
 
 
@@ -60,8 +53,8 @@ def test_without_a_driver_there_is_no_gpu(tmp_path):
 
 def test_a_driver_that_does_not_answer_says_nothing(tmp_path):
     assert gpus_here(Nvml(broken="init"), (tmp_path / "absent", tmp_path)) is None
-    for call in ("count", "handle", "name", "memory"):
-        nvml = Nvml(("NVIDIA L4", 24_152_899_584), broken=call)
+    for call in ("count", "handle", "name"):
+        nvml = Nvml("NVIDIA L4", broken=call)
         assert gpus_here(nvml, ()) is None
         assert nvml.calls[-1] == "shutdown"
 
@@ -71,12 +64,12 @@ def test_a_driver_without_gpus_says_nothing_as_a_container_may_hide_them():
 
 
 def test_a_failing_farewell_changes_nothing():
-    assert len(gpus_here(Nvml(("NVIDIA L4", 24_152_899_584), broken="shutdown"), ())) == 1
+    assert len(gpus_here(Nvml("NVIDIA L4", broken="shutdown"), ())) == 1
 
 
 def test_the_real_driver_or_its_absence_never_raises():
     found = gpus_here()
-    assert found is None or all(gpu.name and gpu.memory_gib > 0 for gpu in found)
+    assert found is None or all(found)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ def chosen(needed: "ChoiceNeeded") -> str:
     """Ask for one of the choices by its number."""
     colon = "" if needed.question.endswith("?") else ":"
     click.echo(f"{needed.question[0].upper()}{needed.question[1:]}{colon}", err=True)
-    for number, choice in enumerate(needed.choices, 1):
-        click.echo(f"  {number}  {choice}", err=True)
+    notes = needed.notes or ("",) * len(needed.choices)
+    for number, (choice, note) in enumerate(zip(needed.choices, notes, strict=True), 1):
+        click.echo(f"  {number}  {choice}" + (f"  ({note})" if note else ""), err=True)
     number = click.prompt("Number", type=click.IntRange(1, len(needed.choices)), default=1, err=True)
     return needed.choices[number - 1]

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from benchsuite.driver import Launch, ModelForm
 from benchsuite.errors import TargetError, UsageError
 from benchsuite.servers.interpreter import interpreter, is_module, module_version
-from benchsuite.servers.model import is_dummy, make_model, model_path
+from benchsuite.servers.model import is_dummy, make_model, model_path, shape_facts
 from benchsuite.shown import mask_command, without_secrets
 from benchsuite.types import Call, Noun
 
@@ -84,7 +84,8 @@ def resolve_model(
     if name.startswith("shape:"):
         shape = name.removeprefix("shape:")
         if not model_path(shape, form).exists():
-            on_stage(f"making the {shape} model, once for this machine")
+            millions = shape_facts(shape).parameters / 1e6
+            on_stage(f"making the {shape} model ({millions:,.0f} M parameters), once for this machine")
         return LaunchModel(argument=str(make_model(shape, form)), name=name, dummy=is_dummy(shape))
     path = Path(name).expanduser()
     if name.endswith(".gguf"):

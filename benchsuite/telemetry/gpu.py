@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from benchsuite.types import Noun
-
 _DRIVER_TRACES: Final = (
     Path("/proc/driver/nvidia"),
     Path("/sys/module/nvidia"),
@@ -27,15 +25,8 @@ _FORWARDERS: Final = frozenset(
 """Programs that listen here for a server that is elsewhere."""
 
 
-class GpuFact(Noun, frozen=True, kw_only=True):
-    """One GPU: its name as the driver has it, and all of its memory."""
-
-    name: str
-    memory_gib: float
-
-
-def gpus_here(nvml: Any = None, driver_traces: Sequence[Path] = _DRIVER_TRACES) -> tuple[GpuFact, ...] | None:
-    """All NVIDIA GPUs of this machine; empty: it has none; None: a driver is there but can't be asked.
+def gpus_here(nvml: Any = None, driver_traces: Sequence[Path] = _DRIVER_TRACES) -> tuple[str, ...] | None:
+    """The names of this machine's NVIDIA GPUs; empty: it has none; None: there's a driver that can't be asked.
 
     `nvml` stands in for the module `pynvml`. Never raises.
     """
@@ -45,7 +36,7 @@ def gpus_here(nvml: Any = None, driver_traces: Sequence[Path] = _DRIVER_TRACES) 
     except Exception:  # Whatever is wrong with a driver is no reason not to measure.
         return None if any(trace.exists() for trace in driver_traces) else ()
     try:
-        found = tuple(_fact(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+        found = tuple(_name(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
     except Exception:
         return None
     finally:
@@ -55,14 +46,10 @@ def gpus_here(nvml: Any = None, driver_traces: Sequence[Path] = _DRIVER_TRACES) 
     return found or None
 
 
-def _fact(nvml: Any, index: int) -> GpuFact:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    name = nvml.nvmlDeviceGetName(handle)
-    return GpuFact(
-        # Older ones answer in bytes.
-        name=name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
-        memory_gib=round(nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30, 1),
-    )
+def _name(nvml: Any, index: int) -> str:
+    name = nvml.nvmlDeviceGetName(nvml.nvmlDeviceGetHandleByIndex(index))
+    # Older ones answer in bytes.
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 def serves_here(url: str, listener: Callable[[int], str] | None = None) -> bool:
