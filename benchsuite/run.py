@@ -90,7 +90,6 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         gpu=options.gpu,
         price=price_of(options.gpu, options.gpu_price),
         gpus=_serving_gpus(who),
-        group=options.group,
         labels=options.labels,
         machine=machine,
         packages=package_versions(),

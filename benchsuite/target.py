@@ -48,7 +48,7 @@ class Options(Noun, frozen=True, kw_only=True):
     driver's. `headers` may hold secrets. `options` are the driver's (e.g. `endpoint=completions`), `engine`
     and `engine_args` those of an engine that we start, with `engine_python` where it isn't found by
     itself. `start`: `auto` attaches where something answers, `launch` never attaches, `attach` never
-    starts. `group`: an id shared by the runs of one command.
+    starts.
     """
 
     backend: str
@@ -67,7 +67,6 @@ class Options(Noun, frozen=True, kw_only=True):
     engine_args: tuple[str, ...] = ()
     engine_python: str = ""
     start: Literal["auto", "launch", "attach"] = "auto"
-    group: str = ""
     gpu: str = ""
     gpu_price: float | None = None
     labels: dict[str, str] = {}

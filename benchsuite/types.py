@@ -380,9 +380,9 @@ class Price(Noun, frozen=True, kw_only=True):
 class Manifest(Noun, frozen=True, kw_only=True):
     """Everything needed to judge or repeat a run; no prompt, key, host name or private path.
 
-    `group` is an id that the several runs of one command share; empty: it made one. `engine` holds the
-    settings of an engine that we started. `gpu` is as stated; `gpus` what the driver names on the
-    serving machine, where that is this one: empty without an NVIDIA GPU, None where it can't be known.
+    `engine` holds the settings of an engine that we started. `gpu` is as stated; `gpus` what the driver
+    names on the serving machine, where that is this one: empty without an NVIDIA GPU, None where it can't
+    be known.
     """
 
     run_id: str
@@ -411,7 +411,6 @@ class Manifest(Noun, frozen=True, kw_only=True):
     price: Price | None = None
     gpus: tuple[str, ...] | None = None
     engine: dict[str, str] = {}
-    group: str = ""
     labels: dict[str, str] = {}
     machine: Machine
     packages: dict[str, str] = {}

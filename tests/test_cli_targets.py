@@ -51,7 +51,6 @@ class Library:
             backend=options.backend,
             model=options.model or "m",
             identity=Identity(server=options.backend),
-            group=options.group,
         )
         run = msgspec.structs.replace(run, manifest=manifest, **end)
         store.create(manifest).finish(run)
@@ -270,18 +269,12 @@ def test_without_a_terminal_the_list_is_an_error(library, capsys):
 # ---------------------------------------------------------------- several
 
 
-def test_several_targets_make_one_table_of_runs_that_share_a_group(library, capsys, tmp_path):
+def test_several_targets_make_one_table(library, capsys, tmp_path):
     assert run("vllm mlx:org/m") == 0
-    groups = {options.group for options in library.asked}
-    assert len(groups) == 1 and groups != {""}
     out = capsys.readouterr().out
     assert out.count("verdict") == 1 and "vllm" in out and "mlx" in out
     ids = [run.run_id for run in Store(tmp_path / "store").runs()]
     assert all(run_id[:10] in out for run_id in ids)
-
-
-def test_one_run_alone_has_no_group(library):
-    assert run("vllm") == 0 and library.asked[0].group == ""
 
 
 def test_one_that_fails_is_told_and_the_others_go_on(library, capsys):

@@ -1,5 +1,6 @@
 """llama.cpp's server: `llama-server`, started or already running, or the one that comes with benchsuite."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -10,6 +11,7 @@ from benchsuite.wire import openai as dialect
 from benchsuite_backends.starting import arguments, option
 
 DEFAULT_MODEL = "shape:5m"
+LOADED: Final = re.compile(r"^model loaded in ([\d.]+) s", re.MULTILINE)
 SHAPE_CONTEXT_TOKENS = 8192
 """The context of models made on the spot."""
 HTTP_THREADS = "448"
@@ -107,6 +109,11 @@ class LlamaCpp:
     def decode(self, tape: Tape) -> Reply:
         """The OpenAI dialect, with llama.cpp's `timings`."""
         return dialect.decode(tape)
+
+    def load_seconds(self, log: str) -> float | None:
+        """The embedded server's word; `llama-server` doesn't say it."""
+        found = LOADED.search(log)
+        return float(found[1]) if found else None
 
 
 def embedded(target: Target) -> Launch:

@@ -63,9 +63,9 @@ def _who(run: Run) -> Iterator[str]:
     if facts:
         yield f"The server says: {', '.join(facts)}."
     if manifest.launch_command:
-        took = "" if manifest.launch_seconds is None else f", ready after {manifest.launch_seconds:.1f} s"
+        took = "" if manifest.launch_seconds is None else f", ready after {manifest.launch_seconds:.2f} s"
         if manifest.load_seconds is not None:
-            took += f", {manifest.load_seconds:.1f} s of it for loading the model"
+            took += f", {manifest.load_seconds:.2f} s of it for loading the model"
         yield f"Started with: {manifest.launch_command}{took}"
     machine = manifest.machine
     yield (

@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -63,11 +64,13 @@ def main() -> None:
     import xllamacpp
 
     params = parameters(asked.model, asked.port, asked.slots, asked.context, asked.threads)
+    started_s = time.monotonic()
     try:
         server = xllamacpp.Server(params)
     except RuntimeError:
         sys.exit("llama.cpp can't serve this model with these settings; its reason stands above")
-    print(f"listening on {server.listening_address}", flush=True)
+    loaded_s = time.monotonic() - started_s
+    print(f"model loaded in {loaded_s:.3f} s, listening on {server.listening_address}", flush=True)
     while True:
         signal.pause()
 

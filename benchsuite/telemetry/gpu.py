@@ -26,7 +26,7 @@ _FORWARDERS: Final = frozenset(
 
 
 def gpus_here(nvml: Any = None, driver_traces: Sequence[Path] = _DRIVER_TRACES) -> tuple[str, ...] | None:
-    """The names of this machine's NVIDIA GPUs; empty: it has none; None: there's a driver that can't be asked.
+    """The names of this machine's NVIDIA GPUs; empty: it has none; None: they can't be known.
 
     `nvml` stands in for the module `pynvml`. Never raises.
     """

@@ -184,3 +184,10 @@ def test_the_guide_lists_every_setting_with_its_arguments():
     for key, setting in known.items():
         words = {word.partition("{")[0] for each in setting.arguments.values() for word in each}
         assert all(word in shown[key] for word in words), key
+
+
+def test_llamacpp_says_how_long_loading_took_where_it_is_the_embedded_one():
+    for name in ("local", "llamacpp"):
+        driver = load(name)
+        assert driver.load_seconds("warning: x\nmodel loaded in 0.250 s, listening on 127.0.0.1:1\n") == 0.25
+        assert driver.load_seconds("main: server is listening") is None

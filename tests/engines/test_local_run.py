@@ -44,6 +44,8 @@ def test_a_bare_run_measures_a_real_model(tmp_path):
     text = benchsuite(tmp_path, "run", "--duration", "1.5", expect=(0, 3))
     assert "first token after" in text
     assert "Next, a server of yours" not in text
+    manifest = json.loads(benchsuite(tmp_path, "show", "latest", "--json"))["manifest"]
+    assert 0 < manifest["load_seconds"] <= manifest["launch_seconds"]
     found = records(tmp_path)
     assert {record["outcome"] for record in found} == {"ok"}
     assert {record["output_tokens"] for record in found} == {32}
