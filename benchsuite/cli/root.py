@@ -64,6 +64,7 @@ COMMANDS: Final = MappingProxyType(
 
 EXAMPLES: Final = (
     ("benchsuite run", "try it here: a small model on this machine"),
+    ("benchsuite run --backend vllm --gpu H100", "start vLLM if needed, price it as an H100"),
     ("benchsuite run --backend openai --url URL", "measure a server that is already running"),
     ("benchsuite run --concurrency 1,8,64", "how it holds up under load"),
     ("benchsuite compare latest ID", "is the difference real?"),
