@@ -170,12 +170,17 @@ def test_offline_everything_is_due_and_sent_at_once(serve: Any, wire: Any, drive
 def test_a_slot_whose_connection_was_refused_holds_up_no_other(serve: Any, wire: Any, drive: Any) -> None:
     """One connection is kept, the door is closed: refused slots pause, the kept one goes on at once."""
 
+    inside = threading.Event()
+
     def script(peer: Any) -> None:
         with contextlib.suppress(OSError):
             while (heard := peer.request()) is not None:
                 if heard.request_id == "req-1":
+                    # One that still waits to be let in would be turned away with the door's closing.
+                    assert inside.wait(10)
                     server.close_door()
                     return  # breaks off: its slot will want a new connection, in vain
+                inside.set()
                 time.sleep(0.002)
                 peer.answer(wire.sized())
 
