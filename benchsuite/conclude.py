@@ -112,7 +112,7 @@ def conclude(
         if (info := _trial_info(run_dir, point.index, trial)) is not None
     )
     manifest = msgspec.structs.replace(manifest, trials=infos)
-    capabilities = load(manifest.backend).capabilities
+    capabilities = load(manifest.backend, manifest.options).capabilities
     measured = {info.point for info in infos}
     points = manifest.points
     if status != "finished":
@@ -186,7 +186,7 @@ def recover(store: Store, tell: Callable[[Stage], None]) -> list[Run]:
 def _recovered(run_dir: RunDir) -> Run:
     """Finish one run that nobody else holds."""
     manifest = run_dir.plan()
-    driver = load(manifest.backend)
+    driver = load(manifest.backend, manifest.options)
     spools = sorted(run_dir.spool_dir.glob("*-*-*.*")) if run_dir.spool_dir.is_dir() else []
     for segment in spools:
         decode_segment(run_dir, segment, driver, keep_text=False)

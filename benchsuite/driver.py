@@ -6,17 +6,31 @@ same way by construction. `backends/README.md` shows how to write one; `benchsui
 the conformance tests that every driver has to pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Call, Identity, Noun, Reply, Request, Tape, Target
+from benchsuite.types import CacheMode, Call, Identity, Noun, Reply, Request, Tape, Target
+
+CACHED_BY_ITSELF: Final[Mapping[CacheMode, str]] = MappingProxyType(
+    {
+        "cold": "each prompt begins with words of its own",
+        "warm": "the server's own prefix cache",
+        "shared": "the server's own prefix cache",
+    }
+)
+"""How the workload's cache words come true where a request can't say anything about caching."""
 
 
 class Capabilities(Noun, frozen=True, kw_only=True):
-    """What a backend can do, as far as a workload's promises depend on it."""
+    """What a backend can do, as far as a workload's promises depend on it.
+
+    What takes a method of its own (tokenize, metrics, resetting or preparing a cache, batches) isn't here: a
+    driver that has the method can do it.
+    """
 
     exact_output: bool
     """Output length can be forced (ignore_eos or the like); otherwise it is an upper bound."""
@@ -28,8 +42,16 @@ class Capabilities(Noun, frozen=True, kw_only=True):
     """Answers carry the server's own timings."""
     launch: bool
     """benchsuite can start this backend itself."""
-    completions: bool = True
-    """There is a plain completions endpoint beside the chat one."""
+    endpoints: tuple[str, ...] = ("chat", "completions")
+    """Its doors, which `--endpoint` names; the first is used if none is named."""
+    caching: Mapping[CacheMode, str] = CACHED_BY_ITSELF
+    """How each of the workload's cache words comes true here; a word that is missing can't."""
+    sampling: Literal["yes", "by model", "no"] = "yes"
+    """Whether it takes sampling parameters, a temperature of 0 among them."""
+    token_ids: bool = False
+    """A prompt can be sent as token ids through its completions endpoint."""
+    reasoning: bool = False
+    """`--reasoning off|low|high` reaches the model."""
 
 
 class Setting(Noun, frozen=True, kw_only=True):
@@ -92,6 +114,12 @@ class Launch(Noun, frozen=True, kw_only=True):
     dummy_arguments: tuple[str, ...] = ()
     open_slots: int = 8
     otherwise: "Launch | None" = None
+    image: str = ""
+    image_argv: tuple[str, ...] = ()
+    image_port: int = 8000
+    image_cache: str = "/root/.cache/huggingface"
+    daemon: bool = False
+    end: tuple[str, ...] = ()
 
 
 class Driver(Protocol):
@@ -134,16 +162,148 @@ class ReportsLoading(Protocol):
         """Seconds, as the engine says them; None: the log doesn't tell."""
 
 
+@runtime_checkable
+class Configurable(Protocol):
+    """A driver that can't even read an answer without its options."""
+
+    def configured(self, options: Mapping[str, str]) -> Driver:
+        """The driver for these options; a UsageError where they make no sense."""
+
+
+@runtime_checkable
+class Tokenizes(Protocol):
+    """A server that counts a text's tokens without generating anything."""
+
+    def tokenize(self, text: str, target: Target) -> Call:
+        """Ask for the tokens of `text`, as plain text or as one user message."""
+
+    def token_count(self, tape: Tape) -> int | None:
+        """Read the answer; None: it holds no count."""
+
+
+@runtime_checkable
+class HasMetrics(Protocol):
+    """A server with a page of metrics for Prometheus."""
+
+    def metrics(self, target: Target) -> Call:
+        """Ask for the page."""
+
+
+@runtime_checkable
+class ResetsCache(Protocol):
+    """A server that forgets its prefix cache when asked."""
+
+    def reset_cache(self, target: Target) -> Call:
+        """Ask it to; an answer with a status below 300 means that it did."""
+
+
+@runtime_checkable
+class PreparesCache(Protocol):
+    """A backend where a shared prompt prefix is uploaded before it is used (Gemini's `cachedContents`).
+
+    What it is called there goes into `Target.caches`, under the prefix itself, before the first request;
+    afterwards it is removed.
+    """
+
+    def cache_call(self, prefix: str, target: Target) -> Call | None:
+        """Upload it; None: with this target's options nothing has to be uploaded."""
+
+    def cache_name(self, tape: Tape) -> str | None:
+        """What it is called there; None: it was refused."""
+
+    def uncache_call(self, name: str, target: Target) -> Call:
+        """Remove it."""
+
+
+@runtime_checkable
+class LoadsModels(Protocol):
+    """A server that fetches and loads models when asked, which is done before the clock starts."""
+
+    def pull_call(self, target: Target) -> Call | None:
+        """Download the target's model (`--pull`), its progress streamed; None: it can't."""
+
+    def load_call(self, target: Target, context_tokens: int, slots: int) -> Call | None:
+        """Load it with so much context for each of so many slots; None: there is nothing to load."""
+
+    def loading(self, tape: Tape) -> tuple[str, float | None]:
+        """What a streamed answer says so far: a few words, and the share that is done where it tells."""
+
+    def loaded(self, tape: Tape) -> float | None:
+        """Seconds that loading took, by its own word; None: it doesn't say."""
+
+
+class BatchState(Noun, frozen=True, kw_only=True):
+    """How far a batch is, as its server says; counts are None where it doesn't.
+
+    `over`: it will not go on, whatever became of it; `state` is the server's own word. `results`: what to ask
+    for its answers, each call once. `uploads`: names of uploaded files that belong to it.
+    """
+
+    id: str
+    state: str
+    over: bool
+    total: int | None = None
+    done: int | None = None
+    failed: int | None = None
+    results: tuple[Call, ...] = ()
+    uploads: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class BatchApi(Protocol):
+    """A backend that takes many requests at once and answers within hours, at a lower price.
+
+    A request's `custom_id` is its own from `custom_ids`; answers come in any order.
+    """
+
+    def batch_upload(self, requests: Sequence[tuple[str, Request]], target: Target) -> Call | None:
+        """Upload the requests as a file; None: they go into the create call itself."""
+
+    def batch_uploaded(self, tape: Tape) -> str | None:
+        """The uploaded file's name there; None: it was refused."""
+
+    def batch_create(
+        self, requests: Sequence[tuple[str, Request]], upload: str, label: str, target: Target
+    ) -> Call:
+        """Create the batch, of the uploaded file or of the requests themselves.
+
+        `label` is ours and unique: it is stored with the batch where the server has room for it.
+        """
+
+    def batch_list(self, target: Target) -> Call:
+        """Ask for recent batches: after a crash ours is found among them by its label."""
+
+    def batch_labelled(self, tape: Tape, label: str) -> BatchState | None:
+        """The batch of that label in an answer to `batch_list`; None: it isn't there."""
+
+    def batch_status(self, batch_id: str, target: Target) -> Call:
+        """Ask how far it is."""
+
+    def batch_state(self, tape: Tape, target: Target) -> BatchState | None:
+        """Read an answer to `batch_create`, `batch_status` or `batch_cancel`; None: it is an error."""
+
+    def batch_replies(self, tape: Tape) -> Iterator[tuple[str, int, Reply]]:
+        """(custom id, HTTP status, reply) of each answer in one of the results; never raises."""
+
+    def batch_cancel(self, batch_id: str, target: Target) -> Call:
+        """Ask for its end."""
+
+
 def backends() -> dict[str, EntryPoint]:
     """Every installed driver by name, ours and anybody's, found but not imported."""
     found = entry_points(group="benchsuite.backends")
     return {entry.name: entry for entry in sorted(found, key=lambda entry: entry.name)}
 
 
-def load(name: str) -> Driver:
-    """Import and make the driver called `name`; an unknown name is a UsageError that lists the known ones."""
+def load(name: str, options: Mapping[str, str] = MappingProxyType({})) -> Driver:
+    """Import and make the driver called `name`, for a target's `options`.
+
+    An unknown name is a UsageError that lists the known ones.
+    """
     known = backends()
     if name not in known:
-        raise UsageError(f"no backend called {name!r}; there are: {', '.join(known)}")
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        raise UsageError(f"no backend called {name!r}; {hint}")
     driver: Driver = known[name].load()()
-    return driver
+    return driver.configured(options) if options and isinstance(driver, Configurable) else driver

@@ -8,20 +8,31 @@ from datetime import UTC, datetime
 
 from benchsuite import __version__
 from benchsuite.conclude import conclude, decode_segment, keep_trial, owned
+from benchsuite.driver import ResetsCache
+from benchsuite.engine.exchange import ask
 from benchsuite.engine.progress import Sampler
 from benchsuite.engine.trial import (
     Interrupt,
     Status,
     Trial,
     TrialRun,
+    encoded,
     run_trial,
     segments,
     superseded,
     worker_count,
 )
+from benchsuite.errors import TargetError
 from benchsuite.lengths import fitted
 from benchsuite.money.gpus import price_of
-from benchsuite.shown import connection_facts, masked_url, shown_identity, shown_model, shown_settings
+from benchsuite.shown import (
+    connection_facts,
+    masked_url,
+    shown_body,
+    shown_identity,
+    shown_model,
+    shown_settings,
+)
 from benchsuite.store.runs import RunDir, Store, new_run_id
 from benchsuite.target import (
     Options,
@@ -80,7 +91,9 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         engine={} if who.attached else shown_settings(options.engine),
         workload=workload,
         workload_digest=workload_digest(workload),
-        endpoint=who.target.options.get("endpoint", "chat"),
+        endpoint=who.target.options.get("endpoint", who.driver.capabilities.endpoints[0]),
+        options=shown_settings(options.options),
+        extra_body=shown_body(options.extra_body) if options.extra_body else "",
         seed=workload.seed if options.seed is None else options.seed,
         nonce=options.nonce or new_nonce(),
         lengths=fitted(who, tell),
@@ -123,7 +136,7 @@ def preview(options: Options, store: Store, tell: Tell) -> tuple[Manifest, tuple
         for point in manifest.points:
             check_context(point, who.identity)
             first = next(_requests(manifest, point, "measure", 1))
-            call = who.driver.encode(first, who.target)
+            call = encoded(who.driver, first, who.target)
             lines.append(
                 f"{point.label}: {call.method} {call.path}, {len(call.body):,} bytes, "
                 f"{point.prompt_tokens} prompt tokens, {point.output_tokens} output tokens, "
@@ -143,11 +156,25 @@ def _measure(
     for point in manifest.points:
         reuse: bool | None = None
         for trial in range(manifest.workload.trials + 1):
+            if options.reset_cache:
+                _reset_cache(who)
             done = _trial(run_dir, manifest, options, who, point, trial, reuse, tell, interrupt)
             if any(worker.stopped for worker in done.workers) or not done.workers:
                 return False
             reuse = done.reuse if done.reuse is not None else reuse
     return True
+
+
+def _reset_cache(who: Resolved) -> None:
+    """Have the server forget its prefix cache; TargetError where it doesn't."""
+    assert isinstance(who.driver, ResetsCache)
+    (tape,) = ask(who.endpoint, who.target, (who.driver.reset_cache(who.target),))
+    if not 200 <= tape.status < 300:
+        heard = f"HTTP {tape.status}" if tape.status else tape.error or "no answer"
+        raise TargetError(
+            f"{who.driver.title} didn't empty its cache ({heard}); leave --reset-cache out, "
+            "or see `benchsuite backends` for what it needs"
+        )
 
 
 def _trial(

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -25,6 +26,7 @@ _LEAST_SECRET = 4
 _INNER_PATH = re.compile(r"(?<=[=:,;@|\[({\s\"'])(?:/(?![/\s])|[A-Za-z]:\\)(?:[^\"',:=}\]]|[:=](?!/))+")
 """A path within a word, up to where the next value begins; it may have spaces."""
 _ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
+_LONG_TEXT = 48
 _PLAIN = re.compile(r"[\w@%+=:,./~*-]+")
 
 
@@ -136,6 +138,19 @@ def shown_identity(identity: Identity) -> Identity:
 def shown_settings(settings: Mapping[str, str]) -> dict[str, str]:
     """Settings of an engine as they may be stored, without folders of this machine."""
     return {name: shown_word(value) for name, value in settings.items()}
+
+
+def shown_body(body: Mapping[str, Any]) -> str:
+    """JSON that is merged into bodies, as it may be stored: long texts, which may be prompts, are hidden."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: shown(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [shown(inner) for inner in value]
+        return HIDDEN if isinstance(value, str) and len(value) > _LONG_TEXT else value
+
+    return _SECRET_MEMBER.sub(rf'\1"{HIDDEN}"', msgspec.json.encode(shown(body)).decode())
 
 
 def connection_facts(connection: Connection) -> dict[str, str]:

@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from benchsuite.driver import Driver, Launch, ReportsLoading, engine_arguments, load
+from benchsuite.driver import Driver, Launch, ReportsLoading, ResetsCache, engine_arguments, load
 from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
 from benchsuite.identify import identify, patient
@@ -58,6 +58,8 @@ class Options(Noun, frozen=True, kw_only=True):
     key_variable: str = ""
     headers: dict[str, str] = {}
     options: dict[str, str] = {}
+    extra_body: dict[str, Any] = {}
+    reset_cache: bool = False
     connection: Connection = Connection()
     seed: int | None = None
     nonce: str = ""
@@ -94,12 +96,8 @@ class Resolved(Noun, frozen=True, kw_only=True):
 @contextlib.contextmanager
 def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
     """Find or start the target, and learn who it is; an engine that we started ends with the block."""
-    driver = load(options.backend)
-    unknown = sorted(set(options.options) - set(driver.options))
-    if unknown:
-        known = ", ".join(driver.options)
-        raise UsageError(f"--backend {driver.name} has no option {unknown[0]!r}; it has: {known}")
-    check_engine(driver, options)
+    driver = load(options.backend, options.options)
+    check_asked(driver, options)
     target = Target(
         backend=options.backend,
         url=options.url or driver.default_url,
@@ -107,6 +105,7 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         key=_key(options, driver),
         headers=options.headers,
         options=options.options,
+        extra_body=options.extra_body,
         engine=options.engine,
         engine_args=options.engine_args,
     )
@@ -120,7 +119,10 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         identity = identify(driver, target, patient(endpoint, _IDENTIFY_S), named=bool(options.url))
         if server is not None and not identity.version:
             identity = msgspec.structs.replace(identity, version=server.version)
-        target = msgspec.structs.replace(target, model=_model(target, identity, driver))
+        model = _model(target, identity, driver)
+        if model != target.model:
+            target = msgspec.structs.replace(target, model=model)
+            identity = _of_its_model(driver, target, patient(endpoint, _IDENTIFY_S), identity)
         yield Resolved(
             driver=driver,
             target=target,
@@ -133,13 +135,45 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         )
 
 
+def _of_its_model(driver: Driver, target: Target, endpoint: Endpoint, identity: Identity) -> Identity:
+    """What the server says of the model that was chosen, where a driver asks that by the model's name."""
+    nameless = msgspec.structs.replace(target, model="")
+    if driver.identify(target) == driver.identify(nameless):
+        return identity
+    version = identity.version
+    found = identify(driver, target, endpoint)
+    return found if found.version else msgspec.structs.replace(found, version=version)
+
+
 def _load_seconds(driver: Driver, server: Server) -> float | None:
     """How long the engine says that loading the model took; None: it doesn't say."""
     return driver.load_seconds(server.log_text()) if isinstance(driver, ReportsLoading) else None
 
 
-def check_engine(driver: Driver, options: Options) -> None:
-    """Refuse what can't be asked of the engine before anything is started: a UsageError with what can be."""
+def check_asked(driver: Driver, options: Options) -> None:
+    """Refuse what this backend can't be asked, before anything is started: a UsageError with what can be."""
+    can, name = driver.capabilities, driver.name
+    unknown = sorted(set(options.options) - {*driver.options, "endpoint"})
+    if unknown:
+        known = ", ".join(driver.options)
+        raise UsageError(f"--backend {name} has no option {unknown[0]!r}; it has: {known}")
+    endpoint = options.options.get("endpoint", can.endpoints[0])
+    if endpoint not in can.endpoints:
+        raise UsageError(f"--backend {name} has no endpoint {endpoint!r}; it has: {', '.join(can.endpoints)}")
+    if options.workload.cache not in can.caching:
+        raise UsageError(
+            f"--cache {options.workload.cache} can't be had from {driver.title}; "
+            f"it can: {', '.join(can.caching) or 'none'}"
+        )
+    if options.workload.reasoning and not can.reasoning:
+        raise UsageError(f"--reasoning doesn't reach {driver.title}; leave it out, or use --extra-body")
+    if options.reset_cache and not isinstance(driver, ResetsCache):
+        raise UsageError(f"{driver.title} can't be asked to empty its cache; leave --reset-cache out")
+    _check_engine(driver, options)
+
+
+def _check_engine(driver: Driver, options: Options) -> None:
+    """The same for the settings of an engine that we start."""
     asked = "--engine" if options.engine else "--engine-args" if options.engine_args else ""
     if asked and not driver.settings:
         raise UsageError(f"--backend {driver.name} takes no {asked}; leave it out or name another backend")

@@ -9,7 +9,7 @@ They stand in one file, longer than others, because they are the project's vocab
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,7 +23,8 @@ Outcome = Literal["ok", "http_error", "timeout", "cut_off", "refused", "protocol
 OUTCOMES: tuple[Outcome, ...] = ("ok", "http_error", "timeout", "cut_off", "refused", "protocol", "skipped")
 Phase = Literal["warm_up", "measure"]
 Verdict = Literal["valid", "suspect", "invalid"]
-CacheMode = Literal["cold", "warm"]
+CacheMode = Literal["cold", "warm", "shared"]
+Reasoning = Literal["", "off", "low", "high"]
 Arrivals = Literal["constant", "poisson"]
 
 
@@ -47,7 +48,8 @@ class Workload(Noun, frozen=True, kw_only=True):
 
     Either `concurrency` (closed loop) or `rate` (open loop, requests/s; `inf`: offline, all at
     once) is set; with both, `concurrency` caps what the open loop has in flight. A trial stops
-    after `requests` or `seconds`, whichever is set.
+    after `requests` or `seconds`, whichever is set. With a `shared` cache all prompts of a trial begin with
+    the same `shared_tokens` (0: half the prompt). `reasoning` empty: whatever the model does by itself.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Workload(Noun, frozen=True, kw_only=True):
     output_tokens: tuple[int, ...]
     same: Literal["tokens", "text"] = "tokens"
     cache: CacheMode = "cold"
+    shared_tokens: int = 0
+    reasoning: Reasoning = ""
     concurrency: tuple[int, ...] = ()
     rate: tuple[float, ...] = ()
     arrivals: Arrivals = "poisson"
@@ -118,7 +122,9 @@ class Request(Noun, frozen=True, kw_only=True):
     """One request as planned: pure data, before any dialect.
 
     `due_offset_ns`: when an open loop wants it sent, counted from the trial's start; None in a
-    closed loop, where the end of an earlier answer decides.
+    closed loop, where the end of an earlier answer decides. `shared_chars`: that many characters of the
+    first message are the trial's common prefix. `body`: sent word for word instead of what the driver makes
+    of the rest.
     """
 
     index: int
@@ -128,6 +134,9 @@ class Request(Noun, frozen=True, kw_only=True):
     min_output_tokens: int
     cache: CacheMode
     due_offset_ns: int | None = None
+    shared_chars: int = 0
+    reasoning: Reasoning = ""
+    body: bytes = b""
 
 
 # ---------------------------------------------------------------- what is sent and heard
@@ -136,7 +145,9 @@ class Request(Noun, frozen=True, kw_only=True):
 class Target(Noun, frozen=True, kw_only=True):
     """Where requests go. `key` and the values of `headers` are secret and never shown or stored.
 
-    `engine` and `engine_args` are settings and further arguments of an engine that we start.
+    `engine` and `engine_args` are settings and further arguments of an engine that we start. `extra_body`
+    is merged into every request's JSON body and wins. `caches`: a prefix that was uploaded before its use →
+    its name there.
     """
 
     backend: str
@@ -145,6 +156,8 @@ class Target(Noun, frozen=True, kw_only=True):
     key: str | None = None
     headers: dict[str, str] = {}
     options: dict[str, str] = {}
+    extra_body: dict[str, Any] = {}
+    caches: dict[str, str] = {}
     engine: dict[str, str] = {}
     engine_args: tuple[str, ...] = ()
 
@@ -160,7 +173,7 @@ class Target(Noun, frozen=True, kw_only=True):
 class Call(Noun, frozen=True, kw_only=True):
     """One HTTP request as bytes: path relative to the target's URL; secrets stand only in `headers`."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     headers: dict[str, str] = {}
     body: bytes = b""
@@ -205,7 +218,8 @@ class Reply(Noun, frozen=True, kw_only=True, gc=False):
     `arrival_ns`: arrival of the read that completed the event. `kind`: one byte an event,
     `c`ontent, `r`easoning or `t`ool. `texts`: the event's text, kept by nobody unless asked.
     `complete`: the dialect's end was seen, or a finish reason. Token counts are the server's
-    usage; None where it reported none. Prompt tokens include cached ones.
+    usage; None where it reported none. Prompt tokens include cached ones, and those written to a cache:
+    `cache_write_tokens` in all, `cache_write_1h_tokens` of them kept for an hour (Anthropic).
     """
 
     arrival_ns: Sequence[int] = ()
@@ -215,6 +229,8 @@ class Reply(Noun, frozen=True, kw_only=True, gc=False):
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
     finish_reason: str | None = None
     complete: bool = False
     server_timings: dict[str, float] = {}
@@ -230,7 +246,7 @@ class Record(Noun, frozen=True, kw_only=True, gc=False):
     `reads`: those that carried token events; `merged_events`: events that arrived in the same read
     as another by our lateness, so that their own arrival may be hidden. `reader_lag_us`: worst delay
     between a read's stamp and our holding it.
-    `cost_usd`: None until priced.
+    `cost_usd`: None until priced. `retry_after_s`: when a server that refused wants to be asked again.
     """
 
     request_id: str
@@ -264,6 +280,9 @@ class Record(Noun, frozen=True, kw_only=True, gc=False):
     server_timings: str | None
     cost_usd: float | None = None
     text: str | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    retry_after_s: float | None = None
 
 
 # ---------------------------------------------------------------- who was measured, by whom
@@ -380,7 +399,8 @@ class Price(Noun, frozen=True, kw_only=True):
 class Manifest(Noun, frozen=True, kw_only=True):
     """Everything needed to judge or repeat a run; no prompt, key, host name or private path.
 
-    `engine` holds the settings of an engine that we started. `gpu` is as stated; `gpus` what the driver
+    `engine` holds the settings of an engine that we started, `options` the driver's, `extra_body` the JSON
+    that was merged into each body, long texts masked. `gpu` is as stated; `gpus` what the driver
     names on the serving machine, where that is this one: empty without an NVIDIA GPU, None where it can't
     be known.
     """
@@ -411,6 +431,8 @@ class Manifest(Noun, frozen=True, kw_only=True):
     price: Price | None = None
     gpus: tuple[str, ...] | None = None
     engine: dict[str, str] = {}
+    options: dict[str, str] = {}
+    extra_body: str = ""
     labels: dict[str, str] = {}
     machine: Machine
     packages: dict[str, str] = {}

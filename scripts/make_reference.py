@@ -52,6 +52,9 @@ MEANINGS: Final = {
     "connect_us": "TCP connect time of its connection, µs",
     "tls_us": "TLS handshake time of its connection, µs",
     "server_timings": "JSON with the server's own timings",
+    "cache_write_tokens": "prompt tokens that were written to a cache, by the server's count",
+    "cache_write_1h_tokens": "of these, those kept for an hour",
+    "retry_after_s": "when a server that refused wants to be asked again, in seconds",
     "text": "the answer, only with `--keep-text`",
     "point": "number of the point in its run, from 0",
     "trial": "number of the trial, from 1; 0 is warm-up",
@@ -91,14 +94,14 @@ def _helps(command: click.Command, parent: click.Context | None, name: str) -> I
 def backends() -> str:
     """What each of our drivers is and can do."""
     ours = [entry.load()() for entry in driver.backends().values() if "benchsuite_backends" in entry.value]
-    can = [dict(capability_rows(one.capabilities)) for one in ours]
+    can = [dict(capability_rows(one)) for one in ours]
     table = [["", *(f"`{one.name}`" for one in ours)], ["---", *("---" for _ in ours)]]
     table.append(["what", *(one.title for one in ours)])
     table.append(["usually listens at", *(one.default_url or "–" for one in ours)])
     table.append(
         ["key from", *(" or ".join(f"`{name}`" for name in one.key_variables) or "–" for one in ours)]
     )
-    table += [[what, *("yes" if row[what] else "no" for row in can)] for what in can[0]]
+    table += [[what, *(row[what] for row in can)] for what in can[0]]
     options = [
         f"- `{one.name}`: {(inspect.getdoc(type(one)) or 'none').removeprefix('Options: ')}" for one in ours
     ]

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from benchsuite.cli.root import root
-from benchsuite.cli.run_options import workload_of
+from benchsuite.cli.run_asked import workload_of
 from benchsuite.workload import schema
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import pytest
 
 from benchsuite.driver import Launch, load
 from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
-from benchsuite.target import Options, check_engine, resolved
+from benchsuite.target import Options, check_asked, resolved
 from benchsuite.types import Call, Connection, Target, Timeouts, Workload
 
 WORKLOAD = Workload(
@@ -196,7 +196,7 @@ def test_unknown_settings_are_refused_with_the_nearest_name_before_anything_star
 
 def _of_backend(name, **asked):
     with pytest.raises(UsageError) as caught:
-        check_engine(load(name), Options(backend=name, workload=WORKLOAD, **asked))
+        check_asked(load(name), Options(backend=name, workload=WORKLOAD, **asked))
     return str(caught.value)
 
 

@@ -1,11 +1,25 @@
 """`benchsuite backends`: what can be measured."""
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
     from benchsuite.driver import Driver
+
+
+SHOWN: Final = MappingProxyType(
+    {
+        "can\nstart it": "benchsuite can start it",
+        "exact\noutput": "answers of exactly the asked length",
+        "cache\noff": "prefix cache can be switched off per request",
+        "cached\ntokens": "reports cached tokens",
+        "server\ntimings": "reports its own timings",
+        "batch\nAPI": "batch API",
+    }
+)
+"""The columns of the table of all backends, each with the row of a backend's own page that it shows."""
 
 
 @click.command()
@@ -26,17 +40,9 @@ def backends(name: str | None) -> None:
     rows = []
     for known in driver.backends():
         found = driver.load(known)
-        can = dict(capability_rows(found.capabilities))
-        rows.append([known, found.title, *("yes" if yes else "no" for yes in can.values())])
-    can_do = (
-        "can\nstart it",
-        "exact\noutput",
-        "cache\noff",
-        "cached\ntokens",
-        "server\ntimings",
-        "plain\ncompletions",
-    )
-    headings = ("backend", "what", *can_do)
+        can = dict(capability_rows(found))
+        rows.append([known, found.title, *(can[text] for text in SHOWN.values())])
+    headings = ("backend", "what", *SHOWN)
     click.echo(listing(headings, rows, width=output.width(), styled=output.styled()))
     click.echo("`benchsuite backends NAME` explains one; `benchsuite run --backend NAME` measures it.")
 
@@ -49,8 +55,10 @@ def _one(found: "Driver") -> None:
     click.echo(f"  usually listens at {found.default_url or 'no fixed address: give --url'}")
     keys = " or ".join(found.key_variables)
     click.echo(f"  key from {keys} or --api-key-env" if keys else "  needs no key; --api-key-env names one")
-    for text, can in capability_rows(found.capabilities):
-        click.echo(f"  {'yes' if can else 'no ':3}  {text}")
+    for text, can in capability_rows(found):
+        click.echo(f"  {can:3}  {text}" if can in {"yes", "no"} else f"       {text}: {can}")
+    for word, how in found.capabilities.caching.items():
+        click.echo(f"       {word} cache: {how}")
     if rows := setting_rows(found.settings):
         width = max(len(setting) for setting, _ in rows)
         click.echo("\nSettings where benchsuite starts it (--engine NAME=VALUE,NAME=VALUE):")

@@ -4,6 +4,7 @@ Each is a function from text to value for click's `type=`; a bad value is a BadP
 what to write, and never repeats what might be secret.
 """
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -42,6 +43,17 @@ def _whole(text: str, least: int) -> int:
     if number < least:
         raise click.BadParameter(f"{text!r} should be a whole number, {least} or more")
     return number
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """`{"top_k": 1}` → a dict."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise click.BadParameter("it should be a JSON object, such as '{\"top_k\": 1}'")
+    return found
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from benchsuite.cli.run_options import TYPED, GroupedCommand, check_backend, options_of, run_options, typed
+from benchsuite.cli.run_asked import check_backend, options_of
+from benchsuite.cli.run_options import TYPED, GroupedCommand, run_options, typed
 from benchsuite.cli.targets import chosen, described, may_ask, named_targets, offered, shown_target
 
 if TYPE_CHECKING:

@@ -1,6 +1,8 @@
 """From tapes to records, after the last byte and outside the measuring process."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from math import inf
 from operator import sub
 
 import msgspec
@@ -61,7 +63,23 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
         tls_us=tape.tls_ns // 1000 if tape.tls_ns else None,
         server_timings=msgspec.json.encode(reply.server_timings).decode() if reply.server_timings else None,
         text="".join(reply.texts) if keep_text else None,
+        cache_write_tokens=reply.cache_write_tokens,
+        cache_write_1h_tokens=reply.cache_write_1h_tokens,
+        retry_after_s=retry_after_s(tape),
     )
+
+
+def retry_after_s(tape: Tape) -> float | None:
+    """Seconds after which a server that refused wants to be asked again; None: it doesn't say in seconds."""
+    if tape.status < 400:
+        return None
+    headers = dict(tape.headers)
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with suppress(KeyError, ValueError):
+            seconds = float(headers[name]) * unit_s
+            if 0 <= seconds < inf:
+                return seconds
+    return None
 
 
 def _outcome(tape: Tape, reply: Reply) -> tuple[Outcome, str]:

@@ -20,7 +20,7 @@ from benchsuite.driver import Driver
 from benchsuite.engine.endpoint import Encoder, Endpoint
 from benchsuite.engine.spec import CALL_HEAD, END_OF_CALLS, GO, SPEC_HEAD, WorkerSpec
 from benchsuite.errors import BenchsuiteError
-from benchsuite.types import Noun, Request, Target, WorkerHealth
+from benchsuite.types import Call, Noun, Request, Target, WorkerHealth
 
 STREAMS_PER_WORKER = 768
 """One worker follows 1,000 streams of 100 tokens/s; more workers start before that."""
@@ -99,6 +99,12 @@ def worker_count(asked: int | None, streams: int) -> int:
     return max(1, min(-(-streams // STREAMS_PER_WORKER), cores // 2))
 
 
+def encoded(driver: Driver, request: Request, target: Target) -> Call:
+    """A request as its driver makes it; a body given word for word takes the place of the driver's."""
+    call = driver.encode(request, target)
+    return msgspec.structs.replace(call, body=request.body) if request.body else call
+
+
 class _Plan:
     """Encodes the plan's requests in order, on demand, and hands each worker its share."""
 
@@ -127,7 +133,7 @@ class _Plan:
 
     def _frame(self, request: Request) -> bytes:
         trial = self._trial
-        call = trial.driver.encode(request, trial.target)
+        call = encoded(trial.driver, request, trial.target)
         self.digests += hashlib.sha256(call.body).digest()[:_DIGEST_BYTES]
         payload = self._encoder.encode(call, f"{trial.id_prefix}{request.index}")
         due_ns = -1 if request.due_offset_ns is None else request.due_offset_ns

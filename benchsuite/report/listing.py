@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from benchsuite.driver import Capabilities, Setting
+from benchsuite.driver import BatchApi, Driver, HasMetrics, ResetsCache, Setting, Tokenizes
 from benchsuite.report.points import Column, quantile
 from benchsuite.report.render import listing, table
 from benchsuite.report.screen import short_model, workload_name
@@ -133,15 +133,26 @@ def unfinished_lines(runs: Sequence[RunDir]) -> Iterator[str]:
             yield f"{count} ({names}){advice}."
 
 
-def capability_rows(capabilities: Capabilities) -> tuple[tuple[str, bool], ...]:
-    """What a backend can do, in words."""
-    return (
-        ("benchsuite can start it", capabilities.launch),
-        ("answers of exactly the asked length", capabilities.exact_output),
-        ("prefix cache can be switched off per request", capabilities.cache_off),
-        ("reports cached tokens", capabilities.cached_tokens),
-        ("reports its own timings", capabilities.server_timings),
-        ("plain completions beside chat", capabilities.completions),
+def capability_rows(found: Driver) -> tuple[tuple[str, str], ...]:
+    """What a backend can do: words, and yes, no or more."""
+    can = found.capabilities
+    facts = (
+        ("benchsuite can start it", can.launch),
+        ("answers of exactly the asked length", can.exact_output),
+        ("prefix cache can be switched off per request", can.cache_off),
+        ("prefix cache can be emptied", isinstance(found, ResetsCache)),
+        ("reports cached tokens", can.cached_tokens),
+        ("sampling parameters", can.sampling),
+        ("prompts as token ids", can.token_ids),
+        ("counts tokens by itself", isinstance(found, Tokenizes)),
+        ("reasoning effort", can.reasoning),
+        ("reports its own timings", can.server_timings),
+        ("metrics for Prometheus", isinstance(found, HasMetrics)),
+        ("batch API", isinstance(found, BatchApi)),
+        ("endpoints", ", ".join(can.endpoints)),
+    )
+    return tuple(
+        (text, value if isinstance(value, str) else "yes" if value else "no") for text, value in facts
     )
 
 

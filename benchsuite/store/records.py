@@ -61,6 +61,9 @@ _TYPES: Mapping[str, Any] = {
     "server_timings": pa.string(),
     "cost_usd": pa.float64(),
     "text": pa.string(),
+    "cache_write_tokens": _COUNT,
+    "cache_write_1h_tokens": _COUNT,
+    "retry_after_s": pa.float64(),
 }
 
 _OPTIONAL = frozenset(
@@ -185,6 +188,16 @@ def read_records(paths: Iterable[Path], columns: Sequence[str] | None = None) ->
     return empty if columns is None else empty.select(list(columns))
 
 
+def _updated(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    """A table of an earlier version with the columns that came later, all null, each in its place."""
+    wanted = RECORD_SCHEMA.names if columns is None else list(columns)
+    for name in wanted:
+        if name not in table.column_names and name in _OPTIONAL:
+            field = RECORD_SCHEMA.field(name)
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select([name for name in wanted if name in table.column_names])
+
+
 def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
     """One file, its version checked."""
     try:
@@ -197,7 +210,7 @@ def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
                 raise StoreError(
                     f"{path} has store schema {version}, this version reads up to {SCHEMA}: upgrade it"
                 )
-            table = file.read(columns=None if columns is None else list(columns))
+            table = _updated(file.read(columns=None if columns is None else list(columns)), columns)
     except FileNotFoundError:
         raise StoreError(f"{path} is missing; copy it back from where the run was made") from None
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -13,10 +13,10 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import sse
+from benchsuite.wire import calls, sse
 from benchsuite.wire.errors import error_kind, read_error
+from benchsuite.wire.events import CONTENT, REASONING, TOOL
 
-CONTENT, REASONING, TOOL = b"crt"
 VERSIONED = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?(?:/|$)")
 
 
@@ -64,12 +64,13 @@ class _Chunk(_Part, gc=False):
     metrics: dict[str, Any] | None = None
 
 
+answer, get, headers = calls.answer, calls.get, calls.headers
+
 OPTIONS = ("endpoint", "max_tokens_field", "temperature")
 """The options of a target that this dialect understands."""
 
 CHUNKS = msgspec.json.Decoder(list[_Chunk])
 ANSWER = msgspec.json.Decoder(_Chunk)
-ENCODER = msgspec.json.Encoder()
 
 
 def path(target: Target, name: str) -> str:
@@ -78,33 +79,6 @@ def path(target: Target, name: str) -> str:
     `http://host:8000` → `/v1/models`; `https://host/v1`, `https://host/v1beta/openai` → `/models`.
     """
     return f"/{name}" if VERSIONED.search(target.url) else f"/v1/{name}"
-
-
-def headers(target: Target, accept: str = "application/json") -> dict[str, str]:
-    """The key as a bearer token, and the target's own headers, which come last and win."""
-    found = {"Accept": accept}
-    if target.key:
-        found["Authorization"] = f"Bearer {target.key}"
-    if target.headers:
-        own = {name.lower() for name in target.headers}
-        found = {name: value for name, value in found.items() if name.lower() not in own} | target.headers
-    return found
-
-
-def get(target: Target, where: str) -> Call:
-    """A GET with the target's key; `where` is a path below the target's URL."""
-    return Call(method="GET", path=where, headers=headers(target))
-
-
-def answer(tape: Tape) -> dict[str, Any]:
-    """The JSON object of an answer with status 200; empty where it is anything else."""
-    if tape.status != 200:
-        return {}
-    try:
-        found = msgspec.json.decode(tape.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def listed(tape: Tape) -> list[dict[str, Any]] | None:
@@ -122,7 +96,7 @@ def call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
         return chat_call(request, target, extra=extra)
     if endpoint == "completions":
         return completion_call(request, target, extra=extra)
-    raise UsageError(f"the option endpoint is chat or completions, not {endpoint!r}")
+    raise UsageError(f"the OpenAI dialect has chat and completions, not {endpoint!r}")
 
 
 def chat_call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
@@ -149,12 +123,7 @@ def _post(request: Request, target: Target, name: str, asked: dict[str, Any], ex
     }
     if options.get("temperature") == "none":
         del body["temperature"]
-    return Call(
-        method="POST",
-        path=path(target, name),
-        headers={"Content-Type": "application/json", **headers(target, "text/event-stream")},
-        body=ENCODER.encode(body | extra),
-    )
+    return calls.post(target, path(target, name), body | extra, accept="text/event-stream")
 
 
 def decode(tape: Tape) -> Reply:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Arrivals, CacheMode, Point, Slo, Workload
+from benchsuite.types import Arrivals, CacheMode, Point, Reasoning, Slo, Workload
 from benchsuite.workload import schema
 
 
@@ -56,6 +56,7 @@ def overridden(
     seconds: float | None = None,
     trials: int | None = None,
     cache: CacheMode | None = None,
+    reasoning: Reasoning | None = None,
     seed: int | None = None,
     slo: Slo | None = None,
 ) -> Workload:
@@ -74,6 +75,7 @@ def overridden(
         "seconds": seconds,
         "trials": trials,
         "cache": cache,
+        "reasoning": reasoning,
         "seed": seed,
     }
     changes: dict[str, object] = {

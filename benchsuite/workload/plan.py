@@ -42,6 +42,7 @@ def plan(
     server's chat template is a UsageError, at once.
     """
     text = _texts(workload, point, phase=phase, trial=trial, seed=seed, nonce=nonce, lengths=lengths)
+    shared_chars = len(shared_prefix(workload, point, seed=seed, nonce=nonce, lengths=lengths))
     offsets_ns = _offsets_ns(workload, point, phase=phase, trial=trial, seed=seed)
     return (
         Request(
@@ -52,6 +53,8 @@ def plan(
             min_output_tokens=point.output_tokens,
             cache=workload.cache,
             due_offset_ns=offset_ns,
+            shared_chars=shared_chars,
+            reasoning=workload.reasoning,
         )
         for index, offset_ns in enumerate(offsets_ns)
     )
@@ -77,20 +80,52 @@ def _warm_up_most(workload: Workload, point: Point) -> int:
     return max(workload.warm_up_max_requests, point.concurrency or 0)
 
 
+def shared_prefix(workload: Workload, point: Point, *, seed: int, nonce: str, lengths: Lengths) -> str:
+    """What all prompts of a point begin with, up to the blank before their own words; empty: nothing.
+
+    It is the same in warm-up and in each trial, so that only the first request finds it uncached.
+    """
+    if workload.cache != "shared":
+        return ""
+    words, size = _vocabulary(workload, point, lengths)
+    count = min(
+        size - 1, max(1, (workload.shared_tokens or point.prompt_tokens // 2) - _overhead(workload, lengths))
+    )
+    place = f"shared {point.index}"
+    salt = _chosen(words, min(count, _salt_size(words)), _number(f"salt {seed} {nonce} {place}"))
+    body = random.Random(f"words {seed} {place}").choices(words, k=count - len(salt))
+    return "".join(f"{word} " for word in (*salt, *body))
+
+
+def _vocabulary(workload: Workload, point: Point, lengths: Lengths) -> tuple[Sequence[str], int]:
+    """The words that prompts are made of, and how many of them a prompt has."""
+    overhead = _overhead(workload, lengths)
+    size = point.prompt_tokens - overhead
+    least = 2 if workload.cache == "shared" else 1
+    if size < least:
+        raise UsageError(
+            f"a prompt of {point.prompt_tokens} tokens is too short for this server, "
+            f"whose chat template takes {overhead}: ask for {overhead + least} or more"
+        )
+    return (all_words() if workload.same == "text" else lengths.words), size
+
+
+def _overhead(workload: Workload, lengths: Lengths) -> int:
+    return 0 if workload.same == "text" else lengths.overhead
+
+
+def _salt_size(words: Sequence[str]) -> int:
+    return math.ceil(SALT_BITS / math.log2(max(2, len(words))))
+
+
 def _texts(
     workload: Workload, point: Point, *, phase: Phase, trial: int, seed: int, nonce: str, lengths: Lengths
 ) -> Callable[[int], str]:
     """A function from a request's index to its prompt."""
-    by_text = workload.same == "text"
-    words = all_words() if by_text else lengths.words
-    overhead = 0 if by_text else lengths.overhead
-    size = point.prompt_tokens - overhead
-    if size < 1:
-        raise UsageError(
-            f"a prompt of {point.prompt_tokens} tokens is too short for this server, "
-            f"whose chat template takes {overhead}: ask for {overhead + 1} or more"
-        )
-    salt_size = min(size, math.ceil(SALT_BITS / math.log2(max(2, len(words)))))
+    words, size = _vocabulary(workload, point, lengths)
+    prefix = shared_prefix(workload, point, seed=seed, nonce=nonce, lengths=lengths)
+    size -= prefix.count(" ")
+    salt_size = min(size, _salt_size(words))
     body_size = size - salt_size
     # Drawing every word of every prompt would be slow: a body is a window of one long draw.
     pool = random.Random(f"words {seed}").choices(words, k=body_size + _OFFSETS)
@@ -101,7 +136,7 @@ def _texts(
         which = f"{place} {0 if warm else index}"
         start = _number(f"body {seed} {which}") % _OFFSETS
         salt = _chosen(words, salt_size, _number(f"salt {seed} {nonce} {which}"))
-        return " ".join(salt + pool[start : start + body_size])
+        return prefix + " ".join(salt + pool[start : start + body_size])
 
     return text
 

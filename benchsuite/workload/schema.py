@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Arrivals, CacheMode, Slo, Workload
+from benchsuite.types import Arrivals, CacheMode, Reasoning, Slo, Workload
 
 Reader = Callable[[object], object]
 """Turns a value from a file into a field's value, or raises ValueError("must be …")."""
@@ -100,6 +100,8 @@ _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
         "rate": _axis(_rate),
         "arrivals": _choice(*get_args(Arrivals)),
         "cache": _choice(*get_args(CacheMode)),
+        "shared_tokens": _whole(1),
+        "reasoning": _choice(*filter(None, get_args(Reasoning))),
         "warm_up_seconds": _seconds_or_none,
         "warm_up_max_requests": _whole(1),
         "requests": _whole(1),
@@ -124,7 +126,9 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "load.concurrency": "concurrency",
         "load.rate": "rate",
         "load.arrivals": "arrivals",
+        "outputs.reasoning": "reasoning",
         "cache.mode": "cache",
+        "cache.shared_tokens": "shared_tokens",
         "warm_up.seconds": "warm_up_seconds",
         "warm_up.max_requests": "warm_up_max_requests",
         "stop.requests": "requests",
@@ -181,6 +185,13 @@ def made(fields: Mapping[str, Any], where: str) -> Workload:
         raise UsageError(f"{where}say how hard to press: a concurrency, a rate, or both")
     if (workload.requests is None) == (workload.seconds is None):
         raise UsageError(f"{where}say when a trial stops: either requests or seconds")
+    if workload.shared_tokens and workload.cache != "shared":
+        raise UsageError(f'{where}shared_tokens goes with the cache mode "shared"')
+    if workload.shared_tokens >= min(workload.prompt_tokens):
+        raise UsageError(
+            f"{where}{workload.shared_tokens} shared tokens leave nothing of a prompt of "
+            f"{min(workload.prompt_tokens)} that is its own"
+        )
     if workload.seconds is not None and math.inf in workload.rate:
         advice = "set [stop] requests" if where else "add --requests N"
         raise UsageError(

@@ -1,0 +1,127 @@
+"""What the options of `run` ask of the library."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+
+def workload_of(given: dict[str, Any]) -> Any:
+    """The workload asked for, changed as the options say."""
+    import msgspec
+
+    from benchsuite.errors import UsageError
+    from benchsuite.workload.load import load, overridden, parse_slo
+
+    if given["duration"] == 0:
+        raise UsageError("--duration must be more than 0")
+    workload = overridden(
+        load(given["workload"] or "quick"),
+        prompt_tokens=given["prompt_tokens"],
+        output_tokens=given["output_tokens"],
+        concurrency=given["concurrency"],
+        rate=given["rate"],
+        arrivals=given["arrivals"],
+        requests=given["requests"],
+        seconds=given["duration"],
+        trials=given["trials"],
+        cache=given["cache"],
+        reasoning=given["reasoning"],
+        slo=parse_slo(given["slo"]) if given["slo"] else None,
+    )
+    if given["warm_up"] is None:
+        return workload
+    return msgspec.structs.replace(workload, warm_up_seconds=given["warm_up"])
+
+
+def connection_of(given: dict[str, Any]) -> Any:
+    """How to connect; missing files are usage errors here, not failures of every request later."""
+    from benchsuite.errors import UsageError
+    from benchsuite.types import Connection, Timeouts
+
+    for option in ("ca_cert", "client_cert", "client_key"):
+        if given[option] and not Path(given[option]).is_file():
+            raise UsageError(f"--{option.replace('_', '-')}: there is no file {given[option]}")
+    if given["client_key"] and not given["client_cert"]:
+        raise UsageError("--client-key needs --client-cert beside it")
+    limits = {
+        "connect_s": given["connect_timeout"],
+        "first_byte_s": given["first_byte_timeout"],
+        "silence_s": given["silence_timeout"],
+        "total_s": given["timeout"],
+    }
+    if 0 in limits.values():
+        raise UsageError("a timeout must be more than 0")
+    return Connection(
+        ca_cert=given["ca_cert"],
+        client_cert=given["client_cert"],
+        client_key=given["client_key"],
+        insecure=given["insecure"],
+        proxy=given["proxy"],
+        timeouts=Timeouts(**{name: limit for name, limit in limits.items() if limit is not None}),
+    )
+
+
+def headers_of(given: dict[str, Any]) -> dict[str, str]:
+    """Extra headers, from the command line and from the environment."""
+    from benchsuite.errors import UsageError
+
+    headers = dict(given["header"])
+    for name, variable in given["header_env"]:
+        if variable not in os.environ:
+            raise UsageError(f"--header-env {name}: the environment variable {variable} isn't set")
+        headers[name] = os.environ[variable]
+    for name, value in headers.items():
+        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+            raise UsageError("--header: a header's name has letters, digits and '-' only")
+        if not value.isprintable():
+            raise UsageError(f"--header {name}: its value has a character that HTTP doesn't allow")
+    return headers
+
+
+def options_of(given: dict[str, Any], command: str) -> Any:
+    """What the library is asked to do; backend, URL and model are filled in for each target."""
+    from benchsuite.errors import UsageError
+    from benchsuite.target import Options
+
+    if given["launch"] and given["attach"]:
+        raise UsageError("--launch starts a server and --attach forbids it: give one of them")
+    try:
+        engine_args = tuple(shlex.split(given["engine_args"] or ""))
+    except ValueError:
+        raise UsageError("--engine-args: a quotation mark isn't closed") from None
+    extra = dict(given["option"])
+    if given["endpoint"]:
+        extra["endpoint"] = given["endpoint"]
+    return Options(
+        backend="",
+        workload=workload_of(given),
+        key_variable=given["api_key_env"] or "",
+        headers=headers_of(given),
+        options=extra,
+        extra_body=given["extra_body"] or {},
+        reset_cache=given["reset_cache"],
+        connection=connection_of(given),
+        seed=given["seed"],
+        nonce=given["nonce"] or "",
+        workers=given["workers"],
+        threads=given["threads"],
+        engine={name: value for settings in given["engine"] for name, value in settings.items()},
+        engine_args=engine_args,
+        engine_python=given["engine_python"] or "",
+        start="launch" if given["launch"] else "attach" if given["attach"] else "auto",
+        gpu=given["gpu"] or "",
+        gpu_price=given["gpu_price"],
+        labels=dict(given["label"]),
+        keep_text=given["keep_text"],
+        kernel_stamps=not given["user_stamps"],
+        command=command,
+    )
+
+
+def check_backend(options: Any) -> None:
+    """Refuse at once what the backend can't be asked, whatever server stands behind it."""
+    from benchsuite.driver import load
+    from benchsuite.target import check_asked
+
+    check_asked(load(options.backend, options.options), options)

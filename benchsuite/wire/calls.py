@@ -1,0 +1,66 @@
+"""Calls of any dialect with JSON bodies: headers, keys, bodies, and whole answers as objects."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from benchsuite.types import Call, Tape, Target
+
+ENCODER = msgspec.json.Encoder()
+
+
+def headers(
+    target: Target, accept: str = "application/json", *, key_header: str = "Authorization"
+) -> dict[str, str]:
+    """The key as a bearer token, or bare in `key_header`; the target's own headers come last and win."""
+    found = {"Accept": accept}
+    if target.key:
+        found[key_header] = f"Bearer {target.key}" if key_header == "Authorization" else target.key
+    if target.headers:
+        own = {name.lower() for name in target.headers}
+        found = {name: value for name, value in found.items() if name.lower() not in own} | target.headers
+    return found
+
+
+def get(target: Target, where: str) -> Call:
+    """A GET with the target's key; `where` is a path below the target's URL."""
+    return Call(method="GET", path=where, headers=headers(target))
+
+
+def post(
+    target: Target, where: str, body: Mapping[str, Any], *, accept: str, more: Mapping[str, str] = {}
+) -> Call:
+    """A POST of JSON, the target's `extra_body` merged in; `more` headers stand before the target's own."""
+    own = {name.lower() for name in target.headers}
+    kept = {name: value for name, value in more.items() if name.lower() not in own}
+    return Call(
+        method="POST",
+        path=where,
+        headers={"Content-Type": "application/json", **kept, **headers(target, accept)},
+        body=ENCODER.encode(merged(body, target.extra_body) if target.extra_body else body),
+    )
+
+
+def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """`body` with the fields of `extra`, which win; objects in both are merged, null takes a field away."""
+    found = dict(body)
+    for name, value in extra.items():
+        old = found.get(name)
+        if value is None:
+            found.pop(name, None)
+        else:
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            found[name] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return found
+
+
+def answer(tape: Tape) -> dict[str, Any]:
+    """The JSON object of an answer with status 200; empty where it is anything else."""
+    if tape.status != 200:
+        return {}
+    try:
+        found = msgspec.json.decode(tape.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
