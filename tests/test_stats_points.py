@@ -207,7 +207,9 @@ def test_stalls():
 
 
 def test_warm_up_and_other_trials_stay_apart():
-    warm = table(in_turn(first=500)).set_column(31, "trial", pa.array([0] * 20, pa.int32()))
+    warm = (
+        table(in_turn(first=500)).drop_columns("trial").append_column("trial", pa.array([0] * 20, pa.int32()))
+    )
     both = pa.concat_tables([table(in_turn()), warm])
     found = summarise(CLOSED, both, [trial_info()], **KNOWN)
     assert found.requests == found.outcomes["ok"] == 20

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from benchsuite.errors import StoreError, UsageError
 from benchsuite.store.export import PUBLIC_COLUMNS, export_records
 from benchsuite.store.records import RECORD_SCHEMA, RecordWriter, gaps_us, read_records, table_of
+from benchsuite.testing import record
 from benchsuite.types import Record
 
 FULL = Record(
@@ -204,3 +205,15 @@ def test_export_as_parquet_to_a_path(tmp_path):
 def test_export_in_no_known_format():
     with pytest.raises(UsageError, match="jsonl, csv, parquet"):
         exported("xml")
+
+
+def test_a_file_of_an_earlier_version_gets_the_columns_that_came_later(tmp_path):
+    whole = tmp_path / "1.parquet"
+    with RecordWriter(whole) as writer:
+        writer.write(record(cache_write_tokens=3))
+    old = tmp_path / "2.parquet"
+    later = ["cache_write_tokens", "cache_write_1h_tokens", "retry_after_s"]
+    pq.write_table(pq.read_table(whole).drop_columns(later), old)
+    assert read_records([old]).schema.names == read_records([whole]).schema.names
+    both = read_records([whole, old], ["index", "cache_write_tokens"])
+    assert both.column("cache_write_tokens").to_pylist() == [3, None]

@@ -159,7 +159,7 @@ def test_calls_carry_what_a_measurement_needs() -> None:
     assert sent["prompt"] == "a\n\nb"
     assert sent["max_completion_tokens"] == 7
     assert not {"max_tokens", "temperature", "messages"} & set(sent)
-    with pytest.raises(UsageError, match="endpoint"):
+    with pytest.raises(UsageError, match="chat and completions"):
         openai.call(asked, msgspec.structs.replace(TARGET, options={"endpoint": "embeddings"}), extra={})
 
 

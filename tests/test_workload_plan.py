@@ -184,3 +184,40 @@ def test_warm_up_seconds_lengthen_it_up_to_the_cap():
 
 def test_nonces_are_new():
     assert len({new_nonce() for _ in range(100)}) == 100
+
+
+def shared(**changes):
+    return msgspec.structs.replace(CLOSED, cache="shared", **changes)
+
+
+def test_shared_prompts_begin_alike_and_go_on_by_themselves():
+    requests = list(planned(shared(shared_tokens=40)))
+    prefixes = {request.messages[0].content[: request.shared_chars] for request in requests}
+    rests = {request.messages[0].content[request.shared_chars :] for request in requests}
+    assert len(prefixes) == 1 and len(rests) == len(requests)
+    (prefix,) = prefixes
+    assert prefix.endswith(" ") and len(prefix.split()) + LENGTHS.overhead == 40
+    assert {len(request.messages[0].content.split()) for request in requests} == {64 - LENGTHS.overhead}
+    assert len({rest.split()[0] for rest in rests}) > 1, "a rest begins with words of its own"
+
+
+def test_a_shared_prefix_is_half_the_prompt_the_same_in_all_trials_and_new_in_each_run():
+    first = planned(shared())
+    request = next(first)
+    prefix = request.messages[0].content[: request.shared_chars]
+    assert len(prefix.split()) + LENGTHS.overhead == 32
+    for other, same in (
+        (planned(shared(), trial=2, phase="warm_up"), True),
+        (planned(shared(), nonce="m"), False),
+    ):
+        assert next(other).messages[0].content.startswith(prefix) == same
+    assert next(planned(CLOSED)).shared_chars == 0
+
+
+def test_a_shared_prefix_leaves_room_for_words_of_ones_own():
+    with pytest.raises(UsageError, match="ask for 13 or more"):
+        next(planned(shared(prompt_tokens=(12,))))
+    (word,) = {
+        len(r.messages[0].content[r.shared_chars :].split()) for r in planned(shared(prompt_tokens=(13,)))
+    }
+    assert word == 1
