@@ -50,6 +50,8 @@ class Capabilities(Noun, frozen=True, kw_only=True):
     """Whether it takes sampling parameters, a temperature of 0 among them."""
     token_ids: bool = False
     """A prompt can be sent as token ids through its completions endpoint."""
+    default_slots: int | None = None
+    """Requests that such a server works on at once unless it was started for more, where it doesn't say."""
     reasoning: bool = False
     """`--reasoning off|low|high` reaches the model."""
 
@@ -303,7 +305,7 @@ def load(name: str, options: Mapping[str, str] = MappingProxyType({})) -> Driver
     known = backends()
     if name not in known:
         near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-        raise UsageError(f"no backend called {name!r}; {hint}")
+        hint = f"did you mean {near[0]}? There are" if near else "there are"
+        raise UsageError(f"no backend called {name!r}; {hint}: {', '.join(known)}")
     driver: Driver = known[name].load()()
     return driver.configured(options) if options and isinstance(driver, Configurable) else driver

@@ -106,6 +106,7 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         headers=options.headers,
         options=options.options,
         extra_body=options.extra_body,
+        context_tokens=_context(options.workload, None, ""),
         engine=options.engine,
         engine_args=options.engine_args,
     )
@@ -119,6 +120,7 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         identity = identify(driver, target, patient(endpoint, _IDENTIFY_S), named=bool(options.url))
         if server is not None and not identity.version:
             identity = msgspec.structs.replace(identity, version=server.version)
+        identity = _with_slots(driver, options, identity, started=server is not None)
         model = _model(target, identity, driver)
         if model != target.model:
             target = msgspec.structs.replace(target, model=model)
@@ -143,6 +145,17 @@ def _of_its_model(driver: Driver, target: Target, endpoint: Endpoint, identity: 
     version = identity.version
     found = identify(driver, target, endpoint)
     return found if found.version else msgspec.structs.replace(found, version=version)
+
+
+def _with_slots(driver: Driver, options: Options, identity: Identity, *, started: bool) -> Identity:
+    """Slots of a server that doesn't tell: what we started it with, else what such servers have."""
+    slots = driver.capabilities.default_slots
+    if identity.slots is not None or slots is None:
+        return identity
+    launch = driver.launch(Target(backend=driver.name, url="")) if started else None
+    if launch is not None:
+        slots = int(options.engine.get("max-seqs", _slots(options.workload, launch)))
+    return msgspec.structs.replace(identity, slots=slots)
 
 
 def _load_seconds(driver: Driver, server: Server) -> float | None:

@@ -147,7 +147,8 @@ class Target(Noun, frozen=True, kw_only=True):
 
     `engine` and `engine_args` are settings and further arguments of an engine that we start. `extra_body`
     is merged into every request's JSON body and wins. `caches`: a prefix that was uploaded before its use →
-    its name there.
+    its name there. `context_tokens`: what the workload's longest request needs, its answer included, the
+    same for all requests of a run; 0: unknown.
     """
 
     backend: str
@@ -158,6 +159,7 @@ class Target(Noun, frozen=True, kw_only=True):
     options: dict[str, str] = {}
     extra_body: dict[str, Any] = {}
     caches: dict[str, str] = {}
+    context_tokens: int = 0
     engine: dict[str, str] = {}
     engine_args: tuple[str, ...] = ()
 

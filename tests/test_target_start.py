@@ -71,7 +71,7 @@ def standing(monkeypatch):
                     **{"ready": Call(method="GET", path="/health"), "module": "json"} | more,
                 )
 
-        monkeypatch.setattr("benchsuite.target.load", lambda name: Standing())
+        monkeypatch.setattr("benchsuite.target.load", lambda name, options: Standing())
 
     return stand
 

@@ -130,7 +130,7 @@ def test_a_file_says_everything_a_workload_holds(tmp_path):
         ("requests = 10", "requests = 10\nseconds = 1", "either requests or seconds"),
         ("requests = 10", "requests = 10\ntrials = 0", "[stop] trials must be"),
         ("requests = 10", "seconds = inf", "[stop] seconds must be more than 0"),
-        ("requests = 10", 'requests = 10\n[cache]\nmode = "hot"', "'cold' or 'warm', not 'hot'"),
+        ("requests = 10", 'requests = 10\n[cache]\nmode = "hot"', "'cold', 'warm' or 'shared', not 'hot'"),
         ("requests = 10", "requests = 10\n[slo]\nttft_ms = 0", "[slo] ttft_ms must be more than 0"),
         ("[prompts]\ntokens = [16, 32]", "prompts = 16", "prompts is a section: write [prompts]"),
         ("version = 2", "version = ", "Invalid value"),

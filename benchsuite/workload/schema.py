@@ -71,7 +71,8 @@ def _name(value: object) -> str:
 def _choice(*words: str) -> Reader:
     def read(value: object) -> object:
         if value not in words:
-            raise ValueError(f"must be {' or '.join(map(repr, words))}")
+            *most, last = map(repr, words)
+            raise ValueError(f"must be {' or '.join((', '.join(most), last)) if most else last}")
         return value
 
     return read
