@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from benchsuite.engine.trial import TrialRun
 from benchsuite.errors import BenchsuiteError, StoreError
 from benchsuite.money.evidence import gpus_used
 from benchsuite.store.runs import RunDir, Store
-from benchsuite.types import Manifest, Run, Stage, TrialInfo
+from benchsuite.types import Manifest, Record, Run, Stage, TokenPrice, TrialInfo
 
 _SEGMENTS_PER_WORKER = 10_000
 
@@ -25,7 +25,9 @@ _SEGMENTS_PER_WORKER = 10_000
 # ---------------------------------------------------------------- decoding
 
 
-def decode_segment(run_dir: RunDir, segment: Path, driver: Driver, keep_text: bool) -> None:
+def decode_segment(
+    run_dir: RunDir, segment: Path, driver: Driver, manifest: Manifest, keep_text: bool
+) -> None:
     """Turn one spool file into the record file that belongs to it, then remove it.
 
     Each segment has a record file of its own, so that doing this again after a crash between the
@@ -38,9 +40,21 @@ def decode_segment(run_dir: RunDir, segment: Path, driver: Driver, keep_text: bo
     tapes = reader.read()
     prefix = f"{run_dir.run_id}-{stem}-"
     with run_dir.writer(point, trial, part or None) as writer:
-        for record in records(tapes, driver, prefix, keep_text):
+        for record in priced(records(tapes, driver, prefix, keep_text), manifest.token_price):
             writer.write(record)
     segment.unlink()
+
+
+def priced(found: Iterable[Record], price: TokenPrice | None) -> Iterator[Record]:
+    """The records, each with what it cost where tokens are billed."""
+    if price is None:
+        yield from found
+        return
+    from benchsuite.money.tokens import meter
+
+    usd = meter(price)
+    for record in found:
+        yield msgspec.structs.replace(record, cost_usd=usd(record))
 
 
 def keep_trial(run_dir: RunDir, point: int, trial: int, done: TrialRun) -> None:
@@ -130,6 +144,7 @@ def conclude(
             selftest=manifest.selftest,
             interrupted=status != "finished",
             price=manifest.price,
+            token_price=manifest.token_price,
             gpu=manifest.gpu,
             gpus=manifest.gpus,
             server_gpu=manifest.identity.details.get("gpu", ""),
@@ -189,5 +204,5 @@ def _recovered(run_dir: RunDir) -> Run:
     driver = load(manifest.backend, manifest.options)
     spools = sorted(run_dir.spool_dir.glob("*-*-*.*")) if run_dir.spool_dir.is_dir() else []
     for segment in spools:
-        decode_segment(run_dir, segment, driver, keep_text=False)
+        decode_segment(run_dir, segment, driver, manifest, keep_text=False)
     return conclude(run_dir, manifest, "recovered")

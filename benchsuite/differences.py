@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from benchsuite.types import Machine, Manifest, Noun, Price
+from benchsuite.types import Machine, Manifest, Noun, Price, TokenPrice
 
 _ASKED_ALIKE = ("name", "version", "same", "cache", "arrivals")
 """Fields of a workload that have to be equal; lengths and loads are, point by point."""
@@ -93,7 +93,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "slots", _words(identity.slots)
     yield "context tokens", _words(identity.context_tokens)
     yield "GPU", manifest.gpu
-    yield "price", _price(manifest.price)
+    yield "price", _price(manifest.price) or _token_price(manifest.token_price)
     yield "started by", "somebody else" if manifest.attached else "benchsuite"
     yield "address", manifest.url
     yield "endpoint", manifest.endpoint or "chat"
@@ -104,6 +104,17 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "client processes", str(manifest.workers)
     yield "arrival stamps", _stamps(manifest)
     yield "benchsuite", manifest.version
+
+
+def _token_price(price: TokenPrice | None) -> str:
+    if price is None:
+        return ""
+    dated = f"{price.source} {price.date}".rstrip()
+    whose = f" for {price.provider}/{price.model}" if price.provider else ""
+    batch = " in batches" if price.batch else ""
+    return (
+        f"${price.usd_per_m_input:g} in, ${price.usd_per_m_output:g} out per M tokens{whose}{batch}, {dated}"
+    )
 
 
 def _price(price: Price | None) -> str:

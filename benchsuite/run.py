@@ -22,9 +22,10 @@ from benchsuite.engine.trial import (
     superseded,
     worker_count,
 )
-from benchsuite.errors import TargetError
+from benchsuite.errors import TargetError, UsageError
 from benchsuite.lengths import fitted
 from benchsuite.money.gpus import price_of
+from benchsuite.money.tokens import listed_price, stated_price
 from benchsuite.shown import (
     connection_facts,
     masked_url,
@@ -43,7 +44,7 @@ from benchsuite.target import (
 )
 from benchsuite.telemetry.gpu import gpus_here, serves_here
 from benchsuite.telemetry.machine import fingerprint, package_versions
-from benchsuite.types import Manifest, Phase, Point, Request, Run, Stage
+from benchsuite.types import Manifest, Phase, Point, Request, Run, Stage, TokenPrice
 from benchsuite.workload.load import points, workload_digest
 from benchsuite.workload.plan import new_nonce, plan, warm_up_count
 
@@ -102,12 +103,34 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         connection=connection_facts(options.connection),
         gpu=options.gpu,
         price=price_of(options.gpu, options.gpu_price),
+        token_price=token_price(options, who),
         gpus=_serving_gpus(who),
         labels=options.labels,
         machine=machine,
         packages=package_versions(),
         selftest=store.latest_selftest(machine.id),
     )
+
+
+def token_price(options: Options, who: Resolved) -> TokenPrice | None:
+    """What tokens cost here: as stated, as listed under another name, or as listed for a hosted model."""
+    if options.token_price:
+        return stated_price(options.token_price)
+    if options.price_as:
+        provider, _, model = options.price_as.partition("/")
+        found = listed_price(model or who.target.model, provider=provider)
+        if found is None:
+            raise UsageError(
+                f"--price-as {options.price_as}: genai-prices knows no such provider or model; write "
+                "PROVIDER/MODEL, such as openai/gpt-5-mini, or state prices with --token-price"
+            )
+        return found
+    if options.gpu or options.gpu_price or not who.attached or not who.target.url.startswith("https://"):
+        return None
+    found = listed_price(who.target.model, url=who.target.url)
+    if found is None and who.target.url == who.driver.default_url:
+        found = listed_price(who.target.model, provider=options.backend)
+    return found
 
 
 def _serving_gpus(who: Resolved) -> tuple[str, ...] | None:
@@ -227,12 +250,12 @@ def _trial(
         tell(sampler.progress(status))
         if (os.cpu_count() or 1) >= LIVE_DECODE_CORES:
             for segment in superseded(run_dir.spool_dir, stem):
-                decode_segment(run_dir, segment, who.driver, options.keep_text)
+                decode_segment(run_dir, segment, who.driver, manifest, options.keep_text)
 
     requests = _requests(manifest, point, phase, number)
     done = run_trial(trial, requests, interrupt=interrupt, on_tick=on_tick)
     for segment in segments(run_dir.spool_dir, stem):
-        decode_segment(run_dir, segment, who.driver, options.keep_text)
+        decode_segment(run_dir, segment, who.driver, manifest, options.keep_text)
     keep_trial(run_dir, point.index, number, done)
     return done
 

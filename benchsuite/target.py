@@ -71,6 +71,8 @@ class Options(Noun, frozen=True, kw_only=True):
     start: Literal["auto", "launch", "attach"] = "auto"
     gpu: str = ""
     gpu_price: float | None = None
+    token_price: tuple[float, ...] = ()
+    price_as: str = ""
     labels: dict[str, str] = {}
     keep_text: bool = False
     kernel_stamps: bool = True

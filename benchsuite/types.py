@@ -398,6 +398,24 @@ class Price(Noun, frozen=True, kw_only=True):
     date: str = ""
 
 
+class TokenPrice(Noun, frozen=True, kw_only=True):
+    """What a hosted model's tokens cost: US dollars per million, as `source` had it on `date`.
+
+    They are those of a small request: a catalogue may have others for large ones, and knows the prices of
+    cache writes. `provider` and `model` are the catalogue's names. `usd_per_m_cached` None: cached tokens
+    have no price of their own. `batch`: the prices of the batch API.
+    """
+
+    provider: str = ""
+    model: str = ""
+    source: str
+    date: str = ""
+    batch: bool = False
+    usd_per_m_input: float
+    usd_per_m_output: float
+    usd_per_m_cached: float | None = None
+
+
 class Manifest(Noun, frozen=True, kw_only=True):
     """Everything needed to judge or repeat a run; no prompt, key, host name or private path.
 
@@ -431,6 +449,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     connection: dict[str, str] = {}
     gpu: str = ""
     price: Price | None = None
+    token_price: TokenPrice | None = None
     gpus: tuple[str, ...] | None = None
     engine: dict[str, str] = {}
     options: dict[str, str] = {}

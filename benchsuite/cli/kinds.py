@@ -108,6 +108,14 @@ def dollars(text: str) -> float:
     return amount
 
 
+def token_price(text: str) -> tuple[float, ...]:
+    """`0.5,1.5` or `0.5,1.5,0.05` → dollars per million input, output and cached input tokens."""
+    prices = tuple(map(dollars, text.split(",")))
+    if len(prices) not in {2, 3}:
+        raise click.BadParameter("write it as IN,OUT or IN,OUT,CACHED, such as 0.5,1.5")
+    return prices
+
+
 def pair(text: str) -> tuple[str, str]:
     """`K=V` → (K, V)."""
     return _parts(text, "=")

@@ -86,6 +86,10 @@ def options_of(given: dict[str, Any], command: str) -> Any:
 
     if given["launch"] and given["attach"]:
         raise UsageError("--launch starts a server and --attach forbids it: give one of them")
+    if (given["token_price"] or given["price_as"]) and (given["gpu"] or given["gpu_price"] is not None):
+        raise UsageError("--gpu prices hours, --token-price and --price-as price tokens: give one of them")
+    if given["token_price"] and given["price_as"]:
+        raise UsageError("--token-price states prices, --price-as looks them up: give one of them")
     try:
         engine_args = tuple(shlex.split(given["engine_args"] or ""))
     except ValueError:
@@ -112,6 +116,8 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         start="launch" if given["launch"] else "attach" if given["attach"] else "auto",
         gpu=given["gpu"] or "",
         gpu_price=given["gpu_price"],
+        token_price=given["token_price"] or (),
+        price_as=given["price_as"] or "",
         labels=dict(given["label"]),
         keep_text=given["keep_text"],
         kernel_stamps=not given["user_stamps"],

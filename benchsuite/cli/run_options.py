@@ -21,6 +21,7 @@ from benchsuite.cli.kinds import (
     seconds,
     server_url,
     store_option,
+    token_price,
     whole_numbers,
     zero_or_more,
 )
@@ -156,6 +157,22 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option("--connect-timeout", type=seconds, metavar="TIME", help="To connect. [10s]"),
             click.option("--first-byte-timeout", type=seconds, metavar="TIME", help="To first byte. [300s]"),
             click.option("--silence-timeout", type=seconds, metavar="TIME", help="Between bytes. [60s]"),
+        ),
+    ),
+    (
+        "Cost",
+        (
+            click.option(
+                "--token-price",
+                type=token_price,
+                metavar="IN,OUT[,CACHED]",
+                help="$ per M tokens, as stated.",
+            ),
+            click.option(
+                "--price-as",
+                metavar="PROVIDER[/MODEL]",
+                help="Price tokens as listed there: openai/gpt-5-mini.",
+            ),
         ),
     ),
     (

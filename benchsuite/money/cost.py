@@ -1,10 +1,19 @@
-"""What requests and tokens cost on hardware that is paid by the hour, at the load that was measured."""
+"""What requests and tokens cost: on hardware paid by the hour, at the load measured, or by the token."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from benchsuite.types import Estimate, Price
 
 _SECONDS_PER_HOUR = 3600.0
+
+
+class Counted(NamedTuple):
+    """A trial's answered requests, and all their tokens."""
+
+    answered: int
+    prompt_tokens: int
+    output_tokens: int
 
 
 def load_costs(
@@ -26,6 +35,24 @@ def load_costs(
         costs["cost_per_m_tokens_usd"] = everything.under(1e6 * usd_per_s)
     costs["cost_per_m_output_tokens_usd"] = output.under(1e6 * usd_per_s)
     return costs
+
+
+def token_costs(costs_usd: Sequence[float], counts: Sequence[Counted]) -> dict[str, tuple[float, ...]]:
+    """The same where tokens are billed: one number a trial, for trials with answered requests.
+
+    `costs_usd[i]` is what trial i's requests cost, failed ones that were billed among them.
+    """
+    trials = [(usd, each) for usd, each in zip(costs_usd, counts, strict=True) if each.answered]
+    prompts_known = all(each.prompt_tokens for _, each in trials)
+    outputs_known = all(each.output_tokens for _, each in trials)
+    found = {"cost_per_1k_usd": tuple(1e3 * usd / each.answered for usd, each in trials)}
+    if prompts_known and outputs_known:
+        found["cost_per_m_tokens_usd"] = tuple(
+            1e6 * usd / (each.prompt_tokens + each.output_tokens) for usd, each in trials
+        )
+    if outputs_known:
+        found["cost_per_m_output_tokens_usd"] = tuple(1e6 * usd / each.output_tokens for usd, each in trials)
+    return found if trials else {}
 
 
 def _sum(one: Estimate, other: Estimate) -> Estimate:

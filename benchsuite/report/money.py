@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from benchsuite.money.gpus import AS_STATED, as_typed, find, nearest, price_of
 from benchsuite.report.units import dollars
-from benchsuite.types import Manifest, Price, Summary
+from benchsuite.types import Manifest, Price, Summary, TokenPrice
 
 UNKNOWN = "unknown"
 COST = "cost_per_1k_usd"
@@ -12,16 +12,19 @@ COST = "cost_per_1k_usd"
 
 def cost_cell(manifest: Manifest, row: Summary) -> str:
     """`$2.10`; `unknown` where a GPU was named whose price isn't known, empty where none was."""
-    if manifest.price is None:
+    if manifest.price is None and manifest.token_price is None:
         return UNKNOWN if manifest.gpu else ""
     return dollars(row.rates.get(COST))
 
 
-def cost_clause(row: Summary) -> str:
+def cost_clause(manifest: Manifest, row: Summary) -> str:
     """`$2.10 per 1,000 requests at 8 in flight; not at capacity`, or nothing without a cost."""
     cost = row.rates.get(COST)
     if cost is None or cost.value is None:
         return ""
+    if manifest.price is None:
+        batch = " in batches" if manifest.token_price and manifest.token_price.batch else ""
+        return f"{dollars(cost)} per 1,000 requests{batch}"
     load = row.point.label if row.point.load == "offline" else f"at {row.point.label}"
     return f"{dollars(cost)} per 1,000 requests {load}; not at capacity"
 
@@ -41,6 +44,9 @@ def price_note(gpu: str, price: Price | None) -> str | None:
 def price_lines(manifest: Manifest) -> Iterator[str]:
     """How dollars came about, for `show --how`."""
     price = manifest.price
+    if price is None and manifest.token_price is not None:
+        yield from _token_lines(manifest.token_price)
+        return
     if price is None:
         note = price_note(manifest.gpu, price)
         if note:
@@ -61,6 +67,27 @@ def price_lines(manifest: Manifest) -> Iterator[str]:
     )
     if price.source != AS_STATED:
         yield f"Prices change: --gpu-price USD states yours, `benchsuite cost gpus {price.gpu}` shows others."
+
+
+def _token_lines(price: TokenPrice) -> Iterator[str]:
+    """How dollars came about where tokens are billed."""
+    cached = "" if price.usd_per_m_cached is None else f", {usd(price.usd_per_m_cached)} cached input"
+    whose = f"{price.provider}'s {price.model}" if price.provider else "tokens"
+    where = price.source if price.source == AS_STATED else f"{price.source}, {price.date}"
+    batch = " in batches" if price.batch else ""
+    yield (
+        f"Price of {whose}{batch}: {usd(price.usd_per_m_input)} input{cached}, "
+        f"{usd(price.usd_per_m_output)} output per million tokens ({where})."
+    )
+    yield (
+        "Each request is priced alone, by the tokens that the server counted: cached ones at their own "
+        "price, reasoning ones as output. $/1k requests = 1000 × all that was billed / answered requests."
+    )
+    if price.source != AS_STATED:
+        yield (
+            "These are list prices of small requests; large ones and cache writes are priced as the "
+            "catalogue says. --token-price IN,OUT[,CACHED] states yours."
+        )
 
 
 def usd(amount: float) -> str:

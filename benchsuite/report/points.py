@@ -57,8 +57,10 @@ def point_columns(run: Run) -> tuple[Column, ...]:
         columns.append(column("req/s", "done", cell=_rate("requests_per_s"), drop=4))
     if any("goodput_per_s" in row.rates for row in rows):
         columns.append(column("goodput", "req/s", cell=_rate("goodput_per_s")))
-    if run.manifest.gpu or run.manifest.price is not None:
-        columns.append(column("$/1k req", "at load", cell=lambda row: cost_cell(run.manifest, row)))
+    manifest = run.manifest
+    if manifest.gpu or manifest.price is not None or manifest.token_price is not None:
+        unit = "billed" if manifest.token_price is not None else "at load"
+        columns.append(column("$/1k req", unit, cell=lambda row: cost_cell(run.manifest, row)))
     columns.append(column("ok/n", cell=lambda row: f"{row.outcomes.get('ok', 0):,}/{row.requests:,}"))
     return *columns, Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True)
 

@@ -110,7 +110,7 @@ def sentence(run: Run) -> str:
     first = answered[0]
     text = _first(who, first)
     best = max(answered, key=lambda row: _value(row, "output_tokens_per_s"))
-    cost = f" {clause}." if (clause := cost_clause(best)) else ""
+    cost = f" {clause}." if (clause := cost_clause(manifest, best)) else ""
     if len(run.summaries) > 1:
         if best is not first:
             text += f"; {number(best.rates['output_tokens_per_s'])} tokens/s {_with(best)}"

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchsuite.stats.timings import Timings, silent, timings
 from benchsuite.types import TrialInfo
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _INTS = (
     "tls_us",
 )
 _BOOLS = ("streamed_reasoning", "user_stamps")
-NEEDED = ("outcome", "error_kind", "gaps_us", "server_timings", *_INTS, *_BOOLS)
+NEEDED = ("outcome", "error_kind", "gaps_us", "server_timings", "cost_usd", "retry_after_s", *_INTS, *_BOOLS)
 """The columns of records that statistics are made from, beside `trial`."""
 
 
@@ -45,8 +46,8 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """One trial's records in the order of their sending; integers are `ABSENT` where null.
 
     `gaps_us` holds all requests' gaps one after the other, request i's at
-    `gap_offsets[i]:gap_offsets[i + 1]`. `queue_ms`: the server's own queue time, NaN where it
-    reports none.
+    `gap_offsets[i]:gap_offsets[i + 1]`. `server`: its own timings. `cost_usd`: what the request was billed,
+    NaN where that isn't known. `retry_after_s`: when a server that refused it wants to be asked again, else NaN.
     """
 
     ok: Bools
@@ -69,7 +70,9 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     user_stamps: Bools
     gaps_us: NDArray[np.int32]
     gap_offsets: Ints
-    queue_ms: Floats
+    server: Timings
+    cost_usd: Floats
+    retry_after_s: Floats
 
     def __len__(self) -> int:
         return len(self.ok)
@@ -127,7 +130,9 @@ def _columns(table: Any) -> Columns:
         ok=table.column("outcome").to_numpy() == "ok",
         gaps_us=np.concatenate(flat) if flat else np.empty(0, np.int32),
         gap_offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
-        queue_ms=_queue_ms(table.column("server_timings")),
+        server=_timings(table.column("server_timings")),
+        cost_usd=table.column("cost_usd").fill_null(np.nan).to_numpy(),
+        retry_after_s=table.column("retry_after_s").fill_null(np.nan).to_numpy(),
         **plain,
     )
 
@@ -138,17 +143,8 @@ def _ints(table: Any, name: str) -> Ints:
     return values
 
 
-class _Timings(msgspec.Struct):
-    """The one server timing that a metric uses; vLLM reports it under this name."""
-
-    queue_time_ms: float | None = None
-
-
-def _queue_ms(column: Any) -> Floats:
-    """Milliseconds in the server's queue."""
+def _timings(column: Any) -> Timings:
+    """The server's own timings; most servers report none."""
     if column.null_count == len(column):
-        return np.full(len(column), np.nan)
-    decode = msgspec.json.Decoder(_Timings).decode
-    texts = column.to_pylist()
-    found = [decode(text).queue_time_ms if text else None for text in texts]
-    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+        return silent(len(column))
+    return timings(column.to_pylist(), len(column))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from benchsuite.money.cost import Counted, token_costs
 from benchsuite.stats.columns import ABSENT, Columns, Floats, Ints
 from benchsuite.stats.metrics import e2e_from_due_ms, e2e_ms, tpot_ms, ttft_from_due_ms, ttft_ms, values
 from benchsuite.stats.quantiles import quantile, rate_estimate
@@ -213,16 +214,36 @@ def point_rates(
     return rates
 
 
+def billed(trials: Sequence[Columns]) -> dict[str, tuple[float, ...]]:
+    """Dollars where tokens are billed, each as one number a trial; empty where no request has a price."""
+    priced = [columns for columns in trials if len(columns) and not np.isnan(columns.cost_usd).all()]
+    counts = [
+        Counted(
+            answered=int(np.count_nonzero(columns.ok)),
+            prompt_tokens=_counted(columns, columns.prompt_tokens),
+            output_tokens=_counted(columns, columns.output_tokens),
+        )
+        for columns in priced
+    ]
+    return token_costs([float(np.nansum(columns.cost_usd)) for columns in priced], counts)
+
+
+def _counted(columns: Columns, tokens: Ints) -> int:
+    """All answered requests' tokens; 0: some aren't known."""
+    known = tokens[columns.ok]
+    return 0 if (known == ABSENT).any() else int(known.sum())
+
+
 def prefill_rate(columns: Columns, cache: CacheMode) -> float | None:
     """Uncached prompt tokens / (TTFT − the server's queue time), over a trial's answered requests.
 
     An estimate: TTFT holds more than prefill. Where the server doesn't report cached tokens, a
-    cold workload's prompts count as uncached and a warm one has no such rate (None).
+    cold workload's prompts count as uncached, and a warm or shared one has no such rate (None).
     """
     known = columns.ok & (columns.prompt_tokens != ABSENT) & (columns.first_token_ns != ABSENT)
-    if cache == "warm":
+    if cache != "cold":
         known = known & (columns.cached_tokens != ABSENT)
-    seconds = (ttft_ms(columns)[known] - np.nan_to_num(columns.queue_ms[known])).sum() / 1e3
+    seconds = (ttft_ms(columns)[known] - np.nan_to_num(columns.server.queue[known])).sum() / 1e3
     tokens = (columns.prompt_tokens[known] - np.maximum(columns.cached_tokens[known], 0)).sum()
     return float(tokens / seconds) if tokens > 0 and seconds > 0 else None
 

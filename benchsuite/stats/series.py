@@ -89,9 +89,9 @@ def _quantiles(measure: Measure, trials: Trials) -> Series:
 
 
 def _rates(point: Point, trials: Trials, price: Price | None) -> dict[str, Series]:
-    """Throughput in each trial's window, and what a thousand requests cost at that pace.
+    """Throughput in each trial's window, and what a thousand requests cost at that pace, or were billed.
 
-    $ per 1,000 requests = GPUs × $/GPU-hour × 1000 / (3600 × requests per second).
+    On hardware $ per 1,000 requests = GPUs × $/GPU-hour × 1000 / (3600 × requests per second).
     """
     windowed = [
         (columns, window)
@@ -110,4 +110,6 @@ def _rates(point: Point, trials: Trials, price: Price | None) -> dict[str, Serie
         hourly = price.count * price.usd_per_gpu_hour
         costs = tuple(hourly * 1000 / (3600 * rate) if rate else math.inf for rate in per_s)
         found["cost_per_1k_usd"] = Series(values=costs, n=n)
+    elif billed := rates.billed([columns for _, columns in trials]):
+        found["cost_per_1k_usd"] = Series(values=billed["cost_per_1k_usd"], n=n)
     return found

@@ -13,7 +13,7 @@ from benchsuite.money.gpus import AS_STATED
 from benchsuite.stats import metrics, rates
 from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, trials_of
 from benchsuite.stats.facts import Facts, nearest_tested
-from benchsuite.stats.quantiles import quantile
+from benchsuite.stats.quantiles import quantile, rate_estimate
 from benchsuite.stats.rules import verdict_warnings
 from benchsuite.stats.steady import batch_means, holm, mann_kendall, relative_change
 from benchsuite.types import (
@@ -24,6 +24,7 @@ from benchsuite.types import (
     Price,
     Selftest,
     Summary,
+    TokenPrice,
     TrialInfo,
     Verdict,
     WorkerHealth,
@@ -57,6 +58,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     selftest: Selftest | None = None
     interrupted: bool = False
     price: Price | None = None
+    token_price: TokenPrice | None = None
     gpu: str = ""
     gpus: tuple[str, ...] | None = None
     server_gpu: str = ""
@@ -107,12 +109,25 @@ def _measure(
         outcomes=_counts(table, "outcome", OUTCOMES),
         error_kinds=_counts(table, "error_kind"),
         metrics=found,
-        rates=speeds | load_costs(speeds, means["prompt_tokens"], conditions.price),
+        rates=speeds | _costs(speeds, means["prompt_tokens"], columns, conditions),
         means=means | {"in_flight": _mean_in_flight(windowed)},
         verdict="valid",
         warnings=(),
     )
     return summary, _facts(summary, trials, conditions)
+
+
+def _costs(
+    speeds: dict[str, Estimate],
+    prompt_tokens: float | None,
+    columns: Sequence[Columns],
+    conditions: Conditions,
+) -> dict[str, Estimate]:
+    """Dollars: of the hardware at this load, or else as billed by the token."""
+    if conditions.price is not None:
+        return load_costs(speeds, prompt_tokens, conditions.price)
+    answered = sum(_count(each.ok) for each in columns)
+    return {name: rate_estimate(usd, answered) for name, usd in rates.billed(columns).items()}
 
 
 def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -> Facts:
