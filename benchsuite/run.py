@@ -76,6 +76,7 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
     """All that is known before the first measured request."""
     workload = options.workload
     machine = fingerprint(store.path)
+    tokens = token_price(options, who)
     return Manifest(
         run_id=new_run_id(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -103,7 +104,7 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         connection=connection_facts(options.connection),
         gpu=options.gpu,
         price=price_of(options.gpu, options.gpu_price),
-        token_price=token_price(options, who),
+        token_price=tokens,
         gpus=_serving_gpus(who),
         labels=options.labels,
         machine=machine,

@@ -7,7 +7,7 @@ some prices depend on the size of a single request's input.
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchsuite.money.gpus import AS_STATED
 from benchsuite.types import Record, TokenPrice
@@ -120,11 +120,10 @@ def _calculated(
         # Counted within the writes; models without such a price have none to count.
         **({"cache_write_1h_tokens": write_1h} if write_1h else {}),
     )
-    known = {"provider_id": provider} if provider else {"provider_api_url": url}
-    context = {"price_context": {"processing": "batch"}} if batch else {}
+    where: dict[str, Any] = {"provider_id": provider} if provider else {"provider_api_url": url}
+    if batch:
+        where["price_context"] = {"processing": "batch"}
     try:
-        return calc_price(
-            usage, model.rpartition("models/")[2], genai_request_timestamp=day, **known, **context
-        )
+        return calc_price(usage, model.rpartition("models/")[2], genai_request_timestamp=day, **where)
     except (LookupError, ValueError):
         return None

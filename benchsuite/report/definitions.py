@@ -33,6 +33,10 @@ RATES: Final = MappingProxyType(
             "uncached prompt tokens / (TTFT − the server's queue time): an estimate",
         ),
         "cost_per_1k_usd": ("$/1k requests", "dollars for 1,000 requests at this load, at the prices stored"),
+        "cost_per_1k_as_asked_usd": (
+            "$/1k requests as asked",
+            "what they would cost with exactly the lengths asked for, and the share of cached tokens found",
+        ),
         "cost_per_m_tokens_usd": (
             "$/M tokens",
             "dollars for a million tokens, prompt and output together, at this load",

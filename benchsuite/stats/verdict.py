@@ -10,6 +10,7 @@ import numpy as np
 from benchsuite.money.cost import load_costs
 from benchsuite.money.evidence import Use
 from benchsuite.money.gpus import AS_STATED
+from benchsuite.money.tokens import pricer
 from benchsuite.stats import metrics, rates
 from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, trials_of
 from benchsuite.stats.facts import Facts, nearest_tested
@@ -109,7 +110,7 @@ def _measure(
         outcomes=_counts(table, "outcome", OUTCOMES),
         error_kinds=_counts(table, "error_kind"),
         metrics=found,
-        rates=speeds | _costs(speeds, means["prompt_tokens"], columns, conditions),
+        rates=speeds | _costs(point, speeds, means["prompt_tokens"], columns, conditions),
         means=means | {"in_flight": _mean_in_flight(windowed)},
         verdict="valid",
         warnings=(),
@@ -118,6 +119,7 @@ def _measure(
 
 
 def _costs(
+    point: Point,
     speeds: dict[str, Estimate],
     prompt_tokens: float | None,
     columns: Sequence[Columns],
@@ -127,7 +129,13 @@ def _costs(
     if conditions.price is not None:
         return load_costs(speeds, prompt_tokens, conditions.price)
     answered = sum(_count(each.ok) for each in columns)
-    return {name: rate_estimate(usd, answered) for name, usd in rates.billed(columns).items()}
+    found = {name: rate_estimate(usd, answered) for name, usd in rates.billed(columns).items()}
+    if found and conditions.token_price is not None:
+        hits = metrics.mean([_hits(each) for each in columns]) or 0.0
+        prompt, output = point.prompt_tokens, point.output_tokens
+        usd = pricer(conditions.token_price)(prompt, output, round(hits * prompt), 0, 0)
+        found["cost_per_1k_as_asked_usd"] = Estimate(value=None if usd is None else 1e3 * usd, n=answered)
+    return found
 
 
 def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -> Facts:
