@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo test lint unit engines test-engines reference bench clean
+.PHONY: demo test lint unit engines sdks test-engines reference bench clean
 
 demo: .venv/.package
 	$(BIN)/benchsuite run
@@ -25,8 +25,12 @@ unit: .venv/.dev
 engines: .venv/.dev
 	$(BIN)/python scripts/engines.py
 
-test-engines: engines
-	$(BIN)/pytest tests/engines/test_real_engines.py
+# The official SDKs, asked against the simulator: two environments in the user's cache, 0.3 GB.
+sdks: .venv/.dev
+	$(BIN)/python scripts/sdks.py
+
+test-engines: engines sdks
+	$(BIN)/pytest tests/engines/test_real_engines.py tests/sdks
 
 # docs/reference is made from the code; a test fails while it is stale.
 reference: .venv/.dev

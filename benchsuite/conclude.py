@@ -69,7 +69,12 @@ def keep_trial(run_dir: RunDir, point: int, trial: int, done: TrialRun) -> None:
     info = msgspec.structs.replace(
         info, start_ns=done.start_ns, plan_digest=done.plan_digest(indexes), workers=done.workers
     )
-    _info_path(run_dir, point, trial).write_bytes(msgspec.json.encode(info))
+    keep_info(run_dir, info)
+
+
+def keep_info(run_dir: RunDir, info: TrialInfo) -> None:
+    """Write down what is known of a trial beside its records."""
+    _info_path(run_dir, info.point, info.trial).write_bytes(msgspec.json.encode(info))
 
 
 def _info_path(run_dir: RunDir, point: int, trial: int) -> Path:
@@ -149,6 +154,9 @@ def conclude(
             gpus=manifest.gpus,
             server_gpu=manifest.identity.details.get("gpu", ""),
             gpus_used=gpus_used(manifest.engine, manifest.identity.details),
+            slots_assumed=manifest.attached and manifest.identity.slots == capabilities.default_slots,
+            context_tokens=manifest.identity.context_tokens,
+            caching=manifest.caching,
         ),
     )
     verdict = worst(summary.verdict for summary in summaries) if summaries else "invalid"
@@ -182,6 +190,10 @@ def recover(store: Store, tell: Callable[[Stage], None]) -> list[Run]:
     """
     found, failed = [], []
     for run_dir in store.partial_runs():
+        if run_dir.waiting:
+            text = f"{run_dir.run_id} waits for its batch: `benchsuite batch resume {run_dir.run_id}`"
+            tell(Stage(name="save", text=text))
+            continue
         try:
             with owned(run_dir) as free:
                 if not free:

@@ -10,7 +10,7 @@ import msgspec
 
 from benchsuite.types import Machine, Manifest, Noun, Price, TokenPrice
 
-_ASKED_ALIKE = ("name", "version", "same", "cache", "arrivals")
+_ASKED_ALIKE = ("name", "version", "same", "cache", "arrivals", "bodies")
 """Fields of a workload that have to be equal; lengths and loads are, point by point."""
 
 _LAUNCH_ELSEWHERE = frozenset({"model", "port", "host", "slots", "context"})
@@ -46,6 +46,9 @@ def obstacles(base: Manifest, other: Manifest) -> tuple[str, ...]:
         found.append(f"workloads {names[0]} and {names[1]}")
     if asked.same != asked_other.same:
         found.append(f"prompts of the same {asked.same} and of the same {asked_other.same}")
+    digests = [each.bodies.sha256[:_ID_SHOWN] if each.bodies else "none" for each in (asked, asked_other)]
+    if digests[0] != digests[1]:
+        found.append(f"the bodies of two files ({digests[0]} and {digests[1]})")
     if asked.cache != asked_other.cache:
         found.append(f"a {asked.cache} and a {asked_other.cache} cache")
     scheduled = bool(asked.rate and asked_other.rate)

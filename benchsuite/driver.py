@@ -6,6 +6,7 @@ same way by construction. `backends/README.md` shows how to write one; `benchsui
 the conformance tests that every driver has to pass.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -60,11 +61,19 @@ class Setting(Noun, frozen=True, kw_only=True):
     """One setting of an engine that we start (`--engine NAME=VALUE`): what it means, and its arguments.
 
     `arguments`: value → the arguments it becomes; `*` stands for any other value, which takes the
-    place of `{value}` in them.
+    place of `{value}` in them. A word like `NAME=value` is a variable of the engine's environment.
     """
 
     help: str
     arguments: dict[str, tuple[str, ...]]
+
+
+_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*=")
+
+
+def is_variable(word: str) -> bool:
+    """Is this argument (`NAME=value`) a variable of the engine's environment?"""
+    return _VARIABLE.match(word) is not None
 
 
 def engine_arguments(settings: Mapping[str, Setting], asked: Mapping[str, str]) -> tuple[str, ...]:
@@ -99,7 +108,13 @@ class Launch(Noun, frozen=True, kw_only=True):
     is handed over: a GGUF file, or a Hugging Face directory in that type; `dummy_arguments` are added
     where the engine is to make the weights itself. `open_slots` stand for {slots} where the load has no cap
     on what is in flight: what the engine takes by itself, or what memory allows. `otherwise`: another way,
-    where this one's needs aren't there.
+    where this one's needs aren't there. `end` is a command that stops what was started, run before whatever
+    is left of it is ended; `daemon`: `argv` only wakes a server, which goes on after it.
+
+    `image`: a Docker image of it, which gets `image_argv` and listens on `image_port`, its {port}; {model} is
+    where the container sees the model. It finds models that were downloaded here under
+    `image_cache`; with `image_volume` that is a volume of its own instead, which stays. An empty `argv`:
+    it comes as an image only.
     """
 
     argv: tuple[str, ...]
@@ -120,6 +135,7 @@ class Launch(Noun, frozen=True, kw_only=True):
     image_argv: tuple[str, ...] = ()
     image_port: int = 8000
     image_cache: str = "/root/.cache/huggingface"
+    image_volume: bool = False
     daemon: bool = False
     end: tuple[str, ...] = ()
 
@@ -157,6 +173,14 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class Hosted(Protocol):
+    """A backend that is rented: at its own address nothing is answered without a key."""
+
+    key_page: str
+    """Where one gets a key; empty: it is one's own server and may need none."""
+
+
+@runtime_checkable
 class ReportsLoading(Protocol):
     """A driver that finds in its engine's log how long loading the model took."""
 
@@ -170,6 +194,22 @@ class Configurable(Protocol):
 
     def configured(self, options: Mapping[str, str]) -> Driver:
         """The driver for these options; a UsageError where they make no sense."""
+
+
+@runtime_checkable
+class HidesOptions(Protocol):
+    """A driver whose options can't be stored as they are, though its answers can't be read without them."""
+
+    def stored_options(self, options: Mapping[str, str]) -> dict[str, str]:
+        """What may be stored, with nothing that is sent in it; `configured` takes it for reading answers."""
+
+
+@runtime_checkable
+class ShowsExample(Protocol):
+    """A driver that needs a file from its user, and has one to begin with."""
+
+    def example(self) -> str:
+        """The file, each of its keys explained; `benchsuite backends NAME` prints it."""
 
 
 @runtime_checkable
@@ -224,8 +264,17 @@ class LoadsModels(Protocol):
     def pull_call(self, target: Target) -> Call | None:
         """Download the target's model (`--pull`), its progress streamed; None: it can't."""
 
-    def load_call(self, target: Target, context_tokens: int, slots: int) -> Call | None:
-        """Load it with so much context for each of so many slots; None: there is nothing to load."""
+    def pull_next(self, tape: Tape, target: Target) -> Call | None:
+        """Where progress isn't streamed: what to ask next to learn of it; None: the download has ended."""
+
+    def pull_command(self, model: str) -> str:
+        """What a user would type to download it."""
+
+    def load_call(self, target: Target, identity: Identity, context_tokens: int, slots: int) -> Call | None:
+        """Load it with so much context for each of so many slots; None: there is nothing to load.
+
+        An answer with the error kind `not_found` means that the server doesn't have the model.
+        """
 
     def loading(self, tape: Tape) -> tuple[str, float | None]:
         """What a streamed answer says so far: a few words, and the share that is done where it tells."""
@@ -238,7 +287,9 @@ class BatchState(Noun, frozen=True, kw_only=True):
     """How far a batch is, as its server says; counts are None where it doesn't.
 
     `over`: it will not go on, whatever became of it; `state` is the server's own word. `results`: what to ask
-    for its answers, each call once. `uploads`: names of uploaded files that belong to it.
+    for its answers, each call once. `label`: ours, as it was given at its creation; None: the server has no
+    room for one. `done` and `failed` don't overlap. `created_s` (since 1970) and `took_s`, from its creation to
+    its end, are by the server's clock. `message`: why it failed as a whole.
     """
 
     id: str
@@ -248,14 +299,18 @@ class BatchState(Noun, frozen=True, kw_only=True):
     done: int | None = None
     failed: int | None = None
     results: tuple[Call, ...] = ()
-    uploads: tuple[str, ...] = ()
+    label: str | None = None
+    created_s: float | None = None
+    took_s: float | None = None
+    message: str = ""
 
 
 @runtime_checkable
 class BatchApi(Protocol):
     """A backend that takes many requests at once and answers within hours, at a lower price.
 
-    A request's `custom_id` is its own from `custom_ids`; answers come in any order.
+    Each request comes with its custom id: up to 64 letters, digits and '-', which begin with the batch's
+    label; answers come in any order. Too many requests for one batch are a UsageError.
     """
 
     def batch_upload(self, requests: Sequence[tuple[str, Request]], target: Target) -> Call | None:
@@ -272,11 +327,11 @@ class BatchApi(Protocol):
         `label` is ours and unique: it is stored with the batch where the server has room for it.
         """
 
-    def batch_list(self, target: Target) -> Call:
-        """Ask for recent batches: after a crash ours is found among them by its label."""
+    def batch_list(self, target: Target, after: str = "") -> Call:
+        """Ask for recent batches, newest first, or the page `after`: a crash may have lost the name of ours."""
 
-    def batch_labelled(self, tape: Tape, label: str) -> BatchState | None:
-        """The batch of that label in an answer to `batch_list`; None: it isn't there."""
+    def batch_listed(self, tape: Tape, target: Target) -> tuple[tuple[BatchState, ...], str] | None:
+        """The batches of a page, and what the next page comes after (empty: it was the last); None: an error."""
 
     def batch_status(self, batch_id: str, target: Target) -> Call:
         """Ask how far it is."""
@@ -285,7 +340,10 @@ class BatchApi(Protocol):
         """Read an answer to `batch_create`, `batch_status` or `batch_cancel`; None: it is an error."""
 
     def batch_replies(self, tape: Tape) -> Iterator[tuple[str, int, Reply]]:
-        """(custom id, HTTP status, reply) of each answer in one of the results; never raises."""
+        """(custom id, HTTP status, reply) of each answer in one of the results; never raises.
+
+        A request that the server didn't get to has status 0 and the error kind `expired` or `cancelled`.
+        """
 
     def batch_cancel(self, batch_id: str, target: Target) -> Call:
         """Ask for its end."""
@@ -307,5 +365,18 @@ def load(name: str, options: Mapping[str, str] = MappingProxyType({})) -> Driver
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? There are" if near else "there are"
         raise UsageError(f"no backend called {name!r}; {hint}: {', '.join(known)}")
-    driver: Driver = known[name].load()()
+    driver = _made(known[name])
     return driver.configured(options) if options and isinstance(driver, Configurable) else driver
+
+
+def _made(entry: EntryPoint) -> Driver:
+    """The driver behind an entry point; a UsageError names the one that can't be imported or made."""
+    try:
+        driver: Driver = entry.load()()
+    except Exception as error:
+        # Somebody else's module may fail in any way.
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        package = f" of {entry.dist.name}" if entry.dist else ""
+        what = f"the backend {entry.name!r}{package} can't be loaded"
+        raise UsageError(f"{what} ({why}); repair or uninstall it") from error
+    return driver

@@ -6,7 +6,8 @@ BenchsuiteError                 something to tell the user in a line or two
 ├── TargetError         exit 2  the server can't be reached, started, or is something else
 ├── StoreError          exit 2  a stored run is missing, ambiguous, damaged or too new
 ├── InvalidMeasurement  exit 3  the numbers can't be trusted, and why
-└── NotComparable       exit 4  there is nothing that the run can be compared with, and why
+├── NotComparable       exit 4  there is nothing that the run can be compared with, and why
+└── StillRunning        exit 130  a batch goes on without us, and how to come back to it
 
 A failed *request* is never an exception: it is a `Record` with an outcome.
 Every message says what to do next and holds no key, prompt or answer.
@@ -57,3 +58,9 @@ class NotComparable(BenchsuiteError):
     """Runs that can't be compared with each other, or a run without a baseline."""
 
     exit_code = 4
+
+
+class StillRunning(BenchsuiteError):
+    """We were interrupted while a batch went on at its server; the message says how to come back to it."""
+
+    exit_code = 130

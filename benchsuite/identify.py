@@ -7,6 +7,7 @@ from benchsuite.engine.endpoint import Endpoint
 from benchsuite.engine.exchange import ask
 from benchsuite.errors import TargetError
 from benchsuite.types import Identity, Tape, Target
+from benchsuite.wire.errors import error_kind
 from benchsuite.wire.openai import listed
 
 _BAD_REQUEST = 400
@@ -26,7 +27,7 @@ def identify(driver: Driver, target: Target, endpoint: Endpoint, named: bool = T
     if identity is not None:
         return identity
     status, error = (tapes[0].status, tapes[0].error) if tapes else (0, "")
-    if status in {401, 403}:
+    if status in {401, 403} or (status and error_kind(status, tapes[0].body)[0] == "auth"):
         names = " or ".join(driver.key_variables) or "the variable named by --api-key-env"
         raise TargetError(f"{target.url} wants a key (HTTP {status}); put it into {names}")
     if error == "tls":

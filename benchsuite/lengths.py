@@ -1,14 +1,21 @@
 """What words cost on one server: found out in a few probes before the clock starts."""
 
+import time
+from collections.abc import Sequence
+
 from benchsuite.engine.exchange import ask
+from benchsuite.engine.refusal import REFUSED, wait_s
 from benchsuite.errors import TargetError
 from benchsuite.identify import patient
 from benchsuite.target import Resolved, Tell
-from benchsuite.types import Lengths, Message, Request, Stage
+from benchsuite.types import Call, Lengths, Message, Request, Stage, Tape
 from benchsuite.workload.fit import fit, words
 
 _PROBE_S = 60.0
 _PROBES_AT_ONCE = 8
+_TRIES = 4
+_WAIT_S = 1.0
+"""Before a refused probe is sent again, where the server doesn't say when; twice as long each time."""
 
 
 def fitted(who: Resolved, tell: Tell) -> Lengths:
@@ -19,8 +26,14 @@ def fitted(who: Resolved, tell: Tell) -> Lengths:
     texts = next(conversation)
     while True:
         calls = [who.driver.encode(_probe(index, text), who.target) for index, text in enumerate(texts)]
-        tapes = ask(endpoint, who.target, calls, _PROBES_AT_ONCE)
+        tapes = _patiently(who, calls, tell)
         replies = [who.driver.decode(tape) for tape in tapes]
+        if tapes and all(tape.status in REFUSED for tape in tapes):
+            why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip()
+            raise TargetError(
+                f"the server refuses even short requests: {why}; measure when it has room, "
+                "or with an account that may ask more"
+            )
         if tapes and tapes[0].status in {401, 403, 404}:
             why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip()
             raise TargetError(f"the server refused a first request: {why}")
@@ -35,6 +48,28 @@ def fitted(who: Resolved, tell: Tell) -> Lengths:
         except StopIteration as end:
             lengths: Lengths = end.value
             return lengths
+
+
+def _patiently(who: Resolved, calls: Sequence[Call], tell: Tell) -> list[Tape]:
+    """Ask, and ask again for what was refused for want of room, when the server wants to be asked again."""
+    endpoint = patient(who.endpoint, _PROBE_S)
+    tapes = list(ask(endpoint, who.target, calls, _PROBES_AT_ONCE))
+    for turn in range(1, _TRIES):
+        refused = [index for index, tape in enumerate(tapes) if tape.status in REFUSED]
+        # What an account may ask in all doesn't come back by waiting.
+        if not refused or any(who.driver.decode(tapes[index]).error_kind == "quota" for index in refused):
+            break
+        waits = (wait_s(tapes[index].status, tapes[index].headers) for index in refused)
+        asked = [wait for wait in waits if wait is not None]
+        seconds = max(asked) if asked else _WAIT_S * 2 ** (turn - 1)
+        status = tapes[refused[0]].status
+        why = "as the server asks" if asked else "for it to have room"
+        tell(Stage(name="fit", text=f"HTTP {status}: waiting {seconds:.3g} s {why}, then asking again"))
+        time.sleep(seconds)
+        again = ask(endpoint, who.target, [calls[index] for index in refused], 1)
+        for index, tape in zip(refused, again, strict=True):
+            tapes[index] = tape
+    return tapes
 
 
 def _probe(index: int, text: str) -> Request:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from benchsuite import __version__
+from benchsuite import __version__, batch
+from benchsuite.caches import uploaded
 from benchsuite.conclude import conclude, decode_segment, keep_trial, owned
-from benchsuite.driver import ResetsCache
+from benchsuite.driver import Driver, HidesOptions, ResetsCache
 from benchsuite.engine.exchange import ask
 from benchsuite.engine.progress import Sampler
 from benchsuite.engine.trial import (
@@ -26,6 +27,7 @@ from benchsuite.errors import TargetError, UsageError
 from benchsuite.lengths import fitted
 from benchsuite.money.gpus import price_of
 from benchsuite.money.tokens import listed_price, stated_price
+from benchsuite.replay import tell_bodies
 from benchsuite.shown import (
     connection_facts,
     masked_url,
@@ -41,10 +43,11 @@ from benchsuite.target import (
     Tell,
     check_context,
     resolved,
+    with_fresh_key,
 )
 from benchsuite.telemetry.gpu import gpus_here, serves_here
 from benchsuite.telemetry.machine import fingerprint, package_versions
-from benchsuite.types import Manifest, Phase, Point, Request, Run, Stage, TokenPrice
+from benchsuite.types import Lengths, Manifest, Phase, Point, Request, Run, Stage, TokenPrice
 from benchsuite.workload.load import points, workload_digest
 from benchsuite.workload.plan import new_nonce, plan, warm_up_count
 
@@ -61,11 +64,14 @@ def run(options: Options, store: Store, *, tell: Tell, interrupt: Interrupt) -> 
         manifest = _manifest(options, who, store, tell)
         for point in manifest.points:
             check_context(point, who.identity)
-            _requests(manifest, point, "measure", 1)
+            _requests(manifest, options, point, "measure", 1)
         tell(Stage(name="measure", text=target_line(manifest)))
         run_dir = store.create(manifest)
         with owned(run_dir):
-            whole = _measure(run_dir, manifest, options, who, tell, interrupt)
+            if options.workload.batch:
+                return batch.start(run_dir, manifest, options, who, tell, interrupt)
+            with uploaded(options, manifest, who, tell) as ready:
+                whole = _measure(run_dir, manifest, options, ready, tell, interrupt)
             return conclude(run_dir, manifest, "finished" if whole else "interrupted")
 
 
@@ -94,14 +100,16 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         workload=workload,
         workload_digest=workload_digest(workload),
         endpoint=who.target.options.get("endpoint", who.driver.capabilities.endpoints[0]),
-        options=shown_settings(options.options),
+        options=_stored_options(who.driver, options.options),
         extra_body=shown_body(options.extra_body) if options.extra_body else "",
         seed=workload.seed if options.seed is None else options.seed,
         nonce=options.nonce or new_nonce(),
-        lengths=fitted(who, tell),
+        lengths=_lengths(options, who, tell),
         points=points(workload),
         workers=max(worker_count(options.workers, _streams(point)) for point in points(workload)),
         connection=connection_facts(options.connection),
+        caching="" if workload.bodies else who.driver.capabilities.caching.get(workload.cache, ""),
+        reset_cache=options.reset_cache,
         gpu=options.gpu,
         price=price_of(options.gpu, options.gpu_price),
         token_price=tokens,
@@ -134,6 +142,19 @@ def token_price(options: Options, who: Resolved) -> TokenPrice | None:
     return found
 
 
+def _stored_options(driver: Driver, options: dict[str, str]) -> dict[str, str]:
+    """A driver's options as they may be stored, by its own word where it has one."""
+    return driver.stored_options(options) if isinstance(driver, HidesOptions) else shown_settings(options)
+
+
+def _lengths(options: Options, who: Resolved, tell: Tell) -> Lengths | None:
+    """What words cost on this server; None: bodies are sent as they are, and that is told."""
+    if options.bodies is None:
+        return fitted(who, tell)
+    tell_bodies(who, options.workload, options.bodies, tell)
+    return None
+
+
 def _serving_gpus(who: Resolved) -> tuple[str, ...] | None:
     """NVIDIA GPUs of the machine that serves; None: it isn't this one, or they can't be known."""
     return None if who.attached and not serves_here(who.target.url) else gpus_here()
@@ -159,15 +180,21 @@ def preview(options: Options, store: Store, tell: Tell) -> tuple[Manifest, tuple
         lines = [target_line(manifest)]
         for point in manifest.points:
             check_context(point, who.identity)
-            first = next(_requests(manifest, point, "measure", 1))
+            first = next(_requests(manifest, options, point, "measure", 1))
             call = encoded(who.driver, first, who.target)
             lines.append(
                 f"{point.label}: {call.method} {call.path}, {len(call.body):,} bytes, "
-                f"{point.prompt_tokens} prompt tokens, {point.output_tokens} output tokens, "
+                f"{_lengths_of(point)}, "
                 f"{warm_up_count(manifest.workload, point)} warm-up requests, "
                 f"trials: {manifest.workload.trials}"
             )
         return manifest, tuple(lines)
+
+
+def _lengths_of(point: Point) -> str:
+    if not point.prompt_tokens:
+        return "sent word for word"
+    return f"{point.prompt_tokens} prompt tokens, {point.output_tokens} output tokens"
 
 
 # ---------------------------------------------------------------- warm up, measure, decode
@@ -180,6 +207,7 @@ def _measure(
     for point in manifest.points:
         reuse: bool | None = None
         for trial in range(manifest.workload.trials + 1):
+            who = with_fresh_key(options, who)
             if options.reset_cache:
                 _reset_cache(who)
             done = _trial(run_dir, manifest, options, who, point, trial, reuse, tell, interrupt)
@@ -230,6 +258,7 @@ def _trial(
         slots=point.concurrency,
         seconds=seconds,
         least=0 if number else warm_up_count(workload, point),
+        waits=not number,
         workers=min(manifest.workers, point.concurrency or manifest.workers),
         reuse=reuse,
         kernel_stamps=options.kernel_stamps,
@@ -253,7 +282,7 @@ def _trial(
             for segment in superseded(run_dir.spool_dir, stem):
                 decode_segment(run_dir, segment, who.driver, manifest, options.keep_text)
 
-    requests = _requests(manifest, point, phase, number)
+    requests = _requests(manifest, options, point, phase, number)
     done = run_trial(trial, requests, interrupt=interrupt, on_tick=on_tick)
     for segment in segments(run_dir.spool_dir, stem):
         decode_segment(run_dir, segment, who.driver, manifest, options.keep_text)
@@ -265,9 +294,9 @@ def _phase(trial: int) -> Phase:
     return "measure" if trial else "warm_up"
 
 
-def _requests(manifest: Manifest, point: Point, phase: Phase, trial: int) -> Iterator[Request]:
-    lengths = manifest.lengths
-    assert lengths is not None
+def _requests(
+    manifest: Manifest, options: Options, point: Point, phase: Phase, trial: int
+) -> Iterator[Request]:
     return plan(
         manifest.workload,
         point,
@@ -275,5 +304,6 @@ def _requests(manifest: Manifest, point: Point, phase: Phase, trial: int) -> Ite
         trial=trial,
         seed=manifest.seed,
         nonce=manifest.nonce,
-        lengths=lengths,
+        lengths=manifest.lengths,
+        bodies=options.bodies or (),
     )

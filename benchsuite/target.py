@@ -4,20 +4,25 @@ import contextlib
 import math
 import os
 import re
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from benchsuite.driver import Driver, Launch, ReportsLoading, ResetsCache, engine_arguments, load
+from benchsuite.driver import BatchApi, Configurable, Driver, Launch, LoadsModels, ReportsLoading, ResetsCache, engine_arguments, load
 from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
 from benchsuite.identify import identify, patient
+from benchsuite.keys import check_key, is_hosted, is_old, key
+from benchsuite.loading import ModelTarget, Wanted, in_place
+from benchsuite.servers.docker import contained, fetched, way
 from benchsuite.servers.hub import cache_folder, cached_models
-from benchsuite.servers.launch import Server, launched, prepared, resolve_model
+from benchsuite.servers.launch import Server, launched, resolve_model
 from benchsuite.servers.model import shape_facts
 from benchsuite.shown import shown_model
+from benchsuite.telemetry.gpu import gpus_here
 from benchsuite.types import (
     Connection,
     Identity,
@@ -29,6 +34,7 @@ from benchsuite.types import (
     Timeouts,
     Workload,
 )
+from benchsuite.workload.bodies import Lines, longest_tokens
 
 _CONTEXT_STEP = 1024
 _TEMPLATE_ROOM = 64
@@ -45,10 +51,12 @@ class Options(Noun, frozen=True, kw_only=True):
 
     `url` empty: the driver's own address, or an engine that we start. `model` empty: the one the
     server has loaded. `key_variable` names the environment variable that holds the key; empty: the
-    driver's. `headers` may hold secrets. `options` are the driver's (e.g. `endpoint=completions`), `engine`
-    and `engine_args` those of an engine that we start, with `engine_python` where it isn't found by
-    itself. `start`: `auto` attaches where something answers, `launch` never attaches, `attach` never
-    starts.
+    driver's. `token_command` prints a key that takes its place. `headers` may hold secrets. `options` are the
+    driver's (e.g. `endpoint=completions`), `engine` and `engine_args` those of an engine that we start, with `engine_python` where it isn't found by
+    itself, or with `docker` from its image or from `image`. `start`: `auto` attaches where something answers,
+    `launch` never attaches, `attach` never starts. `bodies` are sent in place of prompts. `pull`: a model that the
+    server doesn't have may be downloaded there. `batch_poll_s`: how soon a batch API is first asked how far
+    it is.
     """
 
     backend: str
@@ -56,9 +64,11 @@ class Options(Noun, frozen=True, kw_only=True):
     url: str = ""
     model: str = ""
     key_variable: str = ""
+    token_command: str = ""
     headers: dict[str, str] = {}
     options: dict[str, str] = {}
     extra_body: dict[str, Any] = {}
+    bodies: Lines | None = None
     reset_cache: bool = False
     connection: Connection = Connection()
     seed: int | None = None
@@ -68,7 +78,10 @@ class Options(Noun, frozen=True, kw_only=True):
     engine: dict[str, str] = {}
     engine_args: tuple[str, ...] = ()
     engine_python: str = ""
+    docker: bool = False
+    image: str = ""
     start: Literal["auto", "launch", "attach"] = "auto"
+    pull: bool = False
     gpu: str = ""
     gpu_price: float | None = None
     token_price: tuple[float, ...] = ()
@@ -77,13 +90,14 @@ class Options(Noun, frozen=True, kw_only=True):
     keep_text: bool = False
     kernel_stamps: bool = True
     command: str = ""
+    batch_poll_s: float = 5.0
 
 
 Tell = Callable[[Stage | Progress], None]
 
 
 class Resolved(Noun, frozen=True, kw_only=True):
-    """A target that answered and said who it is."""
+    """A target that answered and said who it is; its key was heard at `key_ns` (CLOCK_MONOTONIC)."""
 
     driver: Driver
     target: Target
@@ -93,6 +107,7 @@ class Resolved(Noun, frozen=True, kw_only=True):
     launch_command: str = ""
     launch_seconds: float | None = None
     load_seconds: float | None = None
+    key_ns: int = 0
 
 
 @contextlib.contextmanager
@@ -100,11 +115,12 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
     """Find or start the target, and learn who it is; an engine that we started ends with the block."""
     driver = load(options.backend, options.options)
     check_asked(driver, options)
+    key_ns = time.monotonic_ns()
     target = Target(
         backend=options.backend,
         url=options.url or driver.default_url,
         model=options.model,
-        key=_key(options, driver),
+        key=key_of(options, driver),
         headers=options.headers,
         options=options.options,
         extra_body=options.extra_body,
@@ -119,14 +135,25 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
             target = msgspec.structs.replace(target, url=server.url, model=model)
         endpoint = _reached(options, driver, target)
         tell(Stage(name="ready", text=f"waiting for {driver.title} at {target.url} to say who it is"))
-        identity = identify(driver, target, patient(endpoint, _IDENTIFY_S), named=bool(options.url))
+        hosted = is_hosted(driver, target.url)
+        known_host = bool(options.url) or hosted
+        identity = identify(driver, target, patient(endpoint, _IDENTIFY_S), named=known_host)
         if server is not None and not identity.version:
             identity = msgspec.structs.replace(identity, version=server.version)
-        identity = _with_slots(driver, options, identity, started=server is not None)
+        if server is not None and server.image:
+            details = identity.details | {"image": server.image}
+            identity = msgspec.structs.replace(identity, details=details)
         model = _model(target, identity, driver)
         if model != target.model:
             target = msgspec.structs.replace(target, model=model)
             identity = _of_its_model(driver, target, patient(endpoint, _IDENTIFY_S), identity)
+        identity = _with_slots(driver, options, identity, started=server is not None)
+        if hosted:
+            # Hundreds are listed, and a name that isn't may be an alias or a deployment: others are refused.
+            listed = tuple(name for name in identity.models if name == model)
+            identity = msgspec.structs.replace(identity, models=listed)
+        ready = ModelTarget(driver=driver, target=target, endpoint=endpoint, identity=identity)
+        identity, load_seconds = in_place(ready, _wanted(options, target, identity), tell)
         yield Resolved(
             driver=driver,
             target=target,
@@ -135,7 +162,8 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
             attached=server is None,
             launch_command=server.command_masked if server else "",
             launch_seconds=server.seconds_to_ready if server else None,
-            load_seconds=_load_seconds(driver, server) if server else None,
+            load_seconds=_load_seconds(driver, server) if server and load_seconds is None else load_seconds,
+            key_ns=key_ns,
         )
 
 
@@ -151,13 +179,22 @@ def _of_its_model(driver: Driver, target: Target, endpoint: Endpoint, identity: 
 
 def _with_slots(driver: Driver, options: Options, identity: Identity, *, started: bool) -> Identity:
     """Slots of a server that doesn't tell: what we started it with, else what such servers have."""
-    slots = driver.capabilities.default_slots
-    if identity.slots is not None or slots is None:
+    if identity.slots is not None or driver.capabilities.default_slots is None:
         return identity
     launch = driver.launch(Target(backend=driver.name, url="")) if started else None
     if launch is not None:
-        slots = int(options.engine.get("max-seqs", _slots(options.workload, launch)))
-    return msgspec.structs.replace(identity, slots=slots)
+        said = options.engine.get("max-seqs", str(_slots(options.workload, launch)))
+    else:
+        said = options.options.get("slots", str(driver.capabilities.default_slots))
+    if not re.fullmatch(r"[1-9]\d*", said):
+        raise UsageError(f"the server's slots are a whole number above 0, not {said!r}")
+    return msgspec.structs.replace(identity, slots=int(said))
+
+
+def _wanted(options: Options, target: Target, identity: Identity) -> Wanted:
+    """What the model is loaded for."""
+    slots = max(options.workload.concurrency, default=identity.slots or 1)
+    return Wanted(context_tokens=target.context_tokens, slots=slots, pull=options.pull)
 
 
 def _load_seconds(driver: Driver, server: Server) -> float | None:
@@ -168,6 +205,8 @@ def _load_seconds(driver: Driver, server: Server) -> float | None:
 def check_asked(driver: Driver, options: Options) -> None:
     """Refuse what this backend can't be asked, before anything is started: a UsageError with what can be."""
     can, name = driver.capabilities, driver.name
+    if isinstance(driver, Configurable):
+        driver.configured(options.options)
     unknown = sorted(set(options.options) - {*driver.options, "endpoint"})
     if unknown:
         known = ", ".join(driver.options)
@@ -182,9 +221,31 @@ def check_asked(driver: Driver, options: Options) -> None:
         )
     if options.workload.reasoning and not can.reasoning:
         raise UsageError(f"--reasoning doesn't reach {driver.title}; leave it out, or use --extra-body")
+    if options.pull and not isinstance(driver, LoadsModels):
+        raise UsageError(f"{driver.title} can't be asked to download a model; leave --pull out")
+    if options.workload.batch:
+        _check_batch(driver, options)
     if options.reset_cache and not isinstance(driver, ResetsCache):
         raise UsageError(f"{driver.title} can't be asked to empty its cache; leave --reset-cache out")
     _check_engine(driver, options)
+    if options.start != "launch":
+        check_key(
+            driver,
+            options.url or driver.default_url,
+            variable=options.key_variable,
+            command=options.token_command,
+            headers=options.headers,
+        )
+
+
+def _check_batch(driver: Driver, options: Options) -> None:
+    """The same for a batch API, which is hosted, priced by the token, and hands its answers out once."""
+    if not isinstance(driver, BatchApi):
+        raise UsageError(f"{driver.title} has no batch API; `benchsuite backends` shows which have one")
+    own = {"--gpu": options.gpu, "--gpu-price": options.gpu_price, "--keep-text": options.keep_text}
+    own |= {"--bodies": options.bodies is not None, "--reset-cache": options.reset_cache}
+    if name := next((name for name, value in own.items() if value), ""):
+        raise UsageError(f"{name} doesn't go with --batch-api; leave it out")
 
 
 def _check_engine(driver: Driver, options: Options) -> None:
@@ -227,6 +288,8 @@ def _for_engine(options: Options) -> str:
         "--engine": options.engine,
         "--engine-args": options.engine_args,
         "--engine-python": options.engine_python,
+        "--docker": options.docker,
+        "--image": options.image,
         "--threads": options.threads,
     }
     return next((name for name, value in given.items() if value), "")
@@ -266,11 +329,19 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
         raise UsageError(
             f"--backend {driver.name} can't be started; leave --launch out and add --url http://…"
         )
-    launch, python = prepared(launch, driver.name, options.engine_python)
-    if options.threads and not any("{threads}" in word for word in (*launch.argv, *launch.env.values())):
+    launch, python = way(
+        launch,
+        title=driver.title,
+        environment=driver.name,
+        python=options.engine_python,
+        docker=options.docker,
+        image=options.image,
+    )
+    words = launch.argv or launch.image_argv
+    if options.threads and not any("{threads}" in word for word in (*words, *launch.env.values())):
         raise UsageError(f"{driver.title} chooses its CPU threads itself; leave --threads out")
     named = options.model or launch.default_model
-    if not named and any("{model}" in word for word in launch.argv):
+    if not named and any("{model}" in word for word in words):
         named = _local_model(driver)
     context = _context(options.workload, _most_context(launch, named), named)
     if named:
@@ -282,17 +353,23 @@ def _started(options: Options, driver: Driver, target: Target, tell: Tell) -> Ge
             f"{named} has no weights, and {driver.title} can't make them up: --model shape:50m has some, "
             "--backend vllm can"
         )
+    image, seen = None, model
+    if not launch.argv:
+        usual = not options.image
+        image = fetched(launch.image, usual, lambda text: tell(Stage(name="launch", text=text)))
+        gpus = bool(gpus_here())
+        launch, seen = contained(launch, model, image.name, gpus=gpus, environ=os.environ)
     tell(Stage(name="launch", text=f"starting {driver.title}{f' with {model.name}' if model.name else ''}"))
     with launched(
         launch,
-        model=model,
+        model=seen,
         slots=_slots(options.workload, launch),
         context=context,
         threads=options.threads,
         python=python,
         on_wait=lambda text: tell(Stage(name="ready", text=f"{driver.title}: {text}")),
     ) as server:
-        yield server, model.name
+        yield image.of(server) if image else server, model.name
 
 
 def _local_model(driver: Driver) -> str:
@@ -320,19 +397,27 @@ def _check_downloaded(model: str, launch: Launch) -> None:
         )
 
 
-def _key(options: Options, driver: Driver) -> str | None:
-    """The key from the environment, never from anywhere else."""
-    if options.key_variable:
-        if options.key_variable not in os.environ:
-            raise UsageError(f"the environment variable {options.key_variable} isn't set")
-        return os.environ[options.key_variable]
-    return next((os.environ[name] for name in driver.key_variables if os.environ.get(name)), None)
+def key_of(options: Options, driver: Driver) -> str | None:
+    """The key: said by the command, or from the environment, never from anywhere else."""
+    return key(driver, variable=options.key_variable, command=options.token_command)
+
+
+def with_fresh_key(options: Options, who: Resolved) -> Resolved:
+    """The same, with the key said again where a command says it and that was long ago."""
+    if not options.token_command or not is_old(who.key_ns):
+        return who
+    target = msgspec.structs.replace(who.target, key=key_of(options, who.driver))
+    return msgspec.structs.replace(who, target=target, key_ns=time.monotonic_ns())
 
 
 def _model(target: Target, identity: Identity, driver: Driver) -> str:
     """The model to ask for: the one named, in full or as we show it, else the only one of the server."""
     if target.model or not identity.models:
-        return next((name for name in identity.models if shown_model(name) == target.model), target.model)
+        if not target.model and is_hosted(driver, target.url):
+            raise UsageError(f"{driver.title} lists no models to choose from: say which one with --model")
+        # Gemini's own lists say `models/gemini-…`.
+        asked = {target.model, target.model.removeprefix("models/")}
+        return next((name for name in identity.models if shown_model(name) in asked), target.model)
     if len(identity.models) == 1:
         return identity.models[0]
     several = tuple(map(shown_model, identity.models))
@@ -353,7 +438,7 @@ def _most_context(launch: Launch, model: str) -> int | None:
 
 def _context(workload: Workload, most: int | None, model: str) -> int:
     """Context per slot of an engine that we start, in tokens: what the longest request needs."""
-    prompt, output = max(workload.prompt_tokens), max(workload.output_tokens)
+    prompt, output = longest_tokens(workload, most)
     if most is not None and prompt + output > most:
         raise UsageError(
             f"{prompt} prompt + {output} output tokens are more than {model}'s {most}; "

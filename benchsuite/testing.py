@@ -11,14 +11,15 @@ pytest finds the methods; nothing here needs pytest.
 import random
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from benchsuite.driver import Driver
-from benchsuite.types import CacheMode, Message, Noun, Record, Reply, Request, Tape, Target
+from benchsuite.observed import Observed, lies, observed, optional_calls, read_out
+from benchsuite.types import CacheMode, Call, Message, Noun, Record, Reply, Request, Tape, Target
 
 KEY = "canary-key-7f3a"
 """A key that a test's target carries, to see where it ends up."""
@@ -159,6 +160,10 @@ class DriverConformance:
     """An error in the middle of a stream; empty: the dialect has none."""
     usage_field: ClassVar[bytes] = b'"usage"'
     """What to strike out to take the token counts away; empty: they can't be missing."""
+    models: ClassVar[Sequence[str]] = ()
+    """Further models, where what it sends depends on the model."""
+    unobserved: ClassVar[Mapping[str, str]] = {}
+    """Capability → why what it says of itself isn't what calls and recordings show; told in the reference."""
 
     def test_recordings_decode_to_their_facts(self) -> None:
         """Events, texts, tokens, finish reason and error of each recording."""
@@ -276,13 +281,8 @@ class DriverConformance:
         """Neither a path, nor a body, nor a printed target shows the key or the user's own headers."""
         target = msgspec.structs.replace(self.target, key=KEY, headers={"x-canary": "canary-header-20d1"})
         calls = [self.driver.encode(request(), target), *self.driver.identify(target)]
-        for call in calls:
-            seen = call.path.encode() + call.body + repr(target).encode()
-            assert b"canary-key" not in seen, call.path
-            assert b"canary-header" not in seen, call.path
-            assert "canary-header-20d1" in call.headers.values(), (
-                f"{call.path} goes out without the user's header"
-            )
+        for call in (*calls, *optional_calls(self.driver, target)):
+            _check_secrets(call, target)
         if self.driver.key_variables:
             assert any(KEY in value for value in calls[0].headers.values()), "the key is not sent"
 
@@ -326,6 +326,25 @@ class DriverConformance:
         assert launch.ready.path.startswith("/")
         assert launch.missing, "say what to do when it can't be started"
 
+    def test_capabilities_are_what_is_observed(self) -> None:
+        """What it says of itself is what it does: nothing more, nothing less."""
+        told = lies(self.observed(), self.driver.capabilities, self.unobserved)
+        assert not told, "; ".join(told)
+
+    def test_optional_calls_are_calls(self) -> None:
+        """Those of its optional protocols go somewhere, and answers that say nothing are read as nothing."""
+        for call in optional_calls(self.driver, self.target):
+            assert call.path.startswith("/"), call
+        for status in (0, 200, 404, 500):
+            for body in (b"", b"\xff", b"{}", b"null", b'"', b'{"error":"no"}', b"<!doctype html>"):
+                found = read_out(self.driver, tape(body, status=status), self.target)
+                assert not found, (status, body, found)
+
+    def observed(self) -> Observed:
+        """What the driver can do, as its calls and this class's recordings show."""
+        replies = [self.driver.decode(recording.tape) for recording in self.recordings if recording.events]
+        return observed(self.driver, self.target, replies, self.models)
+
     def _streams(self) -> list[Recording]:
         found = [recording for recording in self.recordings if recording.events]
         assert found, "give at least one recording with token events"
@@ -340,6 +359,14 @@ class DriverConformance:
 
         offsets = range(len(heard.body) + 1)
         return [bisect_left(offsets, number, key=events) for number in range(1, total + 1)]
+
+
+def _check_secrets(call: Call, target: Target) -> None:
+    """`target` has both canaries: the key, and a header of the user's own."""
+    seen = call.path.encode() + call.body + repr(target).encode()
+    assert b"canary-key" not in seen, call.path
+    assert b"canary-header" not in seen, call.path
+    assert "canary-header-20d1" in call.headers.values(), f"{call.path} goes out without the user's header"
 
 
 def _check_shape(reply: Reply) -> None:

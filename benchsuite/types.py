@@ -43,13 +43,23 @@ class Slo(Noun, frozen=True, kw_only=True):
     e2e_ms: float | None = None
 
 
+class Bodies(Noun, frozen=True, kw_only=True):
+    """Request bodies that are sent word for word: their file's name, number and SHA-256, and no text of them."""
+
+    name: str
+    number: int
+    sha256: str
+    longest_bytes: int = 0
+
+
 class Workload(Noun, frozen=True, kw_only=True):
     """What is asked of a server, as a workload file says it; lists are axes that make points.
 
     Either `concurrency` (closed loop) or `rate` (open loop, requests/s; `inf`: offline, all at
-    once) is set; with both, `concurrency` caps what the open loop has in flight. A trial stops
-    after `requests` or `seconds`, whichever is set. With a `shared` cache all prompts of a trial begin with
+    once) is set; with both, `concurrency` caps what the open loop has in flight. With neither, `batch` hands
+    all `requests` of a trial to the backend's batch API. A trial stops after `requests` or `seconds`, whichever is set. With a `shared` cache all prompts of a trial begin with
     the same `shared_tokens` (0: half the prompt). `reasoning` empty: whatever the model does by itself.
+    With `bodies` these are sent, and the lengths, 0, mean nothing.
     """
 
     name: str
@@ -65,12 +75,14 @@ class Workload(Noun, frozen=True, kw_only=True):
     concurrency: tuple[int, ...] = ()
     rate: tuple[float, ...] = ()
     arrivals: Arrivals = "poisson"
+    batch: bool = False
     requests: int | None = None
     seconds: float | None = None
     trials: int = 3
     warm_up_seconds: float = 0.0
     warm_up_max_requests: int = 256
     slo: Slo = Slo()
+    bodies: Bodies | None = None
 
 
 class Point(Noun, frozen=True, kw_only=True):
@@ -81,10 +93,13 @@ class Point(Noun, frozen=True, kw_only=True):
     output_tokens: int
     concurrency: int | None
     rate: float | None = None
+    batch: bool = False
 
     @property
-    def load(self) -> Literal["closed", "open", "offline"]:
-        """Closed loop, open loop, or everything at once."""
+    def load(self) -> Literal["closed", "open", "offline", "batch-api"]:
+        """Closed loop, open loop, everything at once, or handed to a batch API."""
+        if self.batch:
+            return "batch-api"
         if self.rate is None:
             return "closed"
         return "offline" if math.isinf(self.rate) else "open"
@@ -92,6 +107,8 @@ class Point(Noun, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """The load in a few words, e.g. `8 in flight` or `4 req/s, at most 8 in flight`."""
+        if self.batch:
+            return "one batch"
         if self.rate is None:
             return f"{self.concurrency} in flight"
         word = "all at once" if math.isinf(self.rate) else f"{self.rate:g} req/s"
@@ -334,8 +351,37 @@ class WorkerHealth(Noun, frozen=True, kw_only=True):
     stopped: bool
 
 
+class BatchPoll(Noun, frozen=True, kw_only=True):
+    """What a batch's server counted `seconds` after we had sent it; None: it doesn't count."""
+
+    seconds: float
+    done: int | None = None
+    failed: int | None = None
+    total: int | None = None
+
+
+class BatchInfo(Noun, frozen=True, kw_only=True):
+    """What became of a batch: its name and last state at the server, and each change of its counts.
+
+    `turnaround_s`: from its creation to its end, by the server's clock where it tells (`by_server`), else
+    until we saw it. `strangers`: answers for requests that weren't ours, or that had one already.
+    `missing`: requests without any answer.
+    """
+
+    id: str
+    state: str
+    turnaround_s: float
+    by_server: bool = False
+    polls: tuple[BatchPoll, ...] = ()
+    strangers: int = 0
+    missing: int = 0
+
+
 class TrialInfo(Noun, frozen=True, kw_only=True):
-    """One trial of a point: when it ran (CLOCK_MONOTONIC ns) and how the client fared."""
+    """One trial of a point: when it ran (CLOCK_MONOTONIC ns) and how the client fared.
+
+    A batch may outlive the machine's uptime: its instants, and those of its records, count from 1970.
+    """
 
     point: int
     trial: int
@@ -344,6 +390,7 @@ class TrialInfo(Noun, frozen=True, kw_only=True):
     end_ns: int
     plan_digest: str
     workers: tuple[WorkerHealth, ...]
+    batch: BatchInfo | None = None
 
 
 class SelftestLevel(Noun, frozen=True, kw_only=True):
@@ -422,7 +469,8 @@ class Manifest(Noun, frozen=True, kw_only=True):
     `engine` holds the settings of an engine that we started, `options` the driver's, `extra_body` the JSON
     that was merged into each body, long texts masked. `gpu` is as stated; `gpus` what the driver
     names on the serving machine, where that is this one: empty without an NVIDIA GPU, None where it can't
-    be known.
+    be known. `caching`: how the workload's cache word came true here. `reset_cache`: the server was asked to
+    empty its cache before each trial.
     """
 
     run_id: str
@@ -447,6 +495,8 @@ class Manifest(Noun, frozen=True, kw_only=True):
     points: tuple[Point, ...]
     workers: int
     connection: dict[str, str] = {}
+    caching: str = ""
+    reset_cache: bool = False
     gpu: str = ""
     price: Price | None = None
     token_price: TokenPrice | None = None
@@ -545,7 +595,10 @@ class Stage(Noun, frozen=True, kw_only=True):
 
 
 class Progress(Noun, frozen=True, kw_only=True):
-    """How a trial is going; None: not known yet. `total`/`total_s`: what it will stop at."""
+    """How a trial is going; None: not known yet. `total`/`total_s`: what it will stop at.
+
+    `waits_s`: for how long a slot that the server refused still waits, as the server asked.
+    """
 
     point: Point
     points: int
@@ -562,3 +615,4 @@ class Progress(Noun, frozen=True, kw_only=True):
     ttft_ms: float | None
     tokens_per_s: float | None
     lag_ms: float | None
+    waits_s: float = 0.0

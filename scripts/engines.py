@@ -34,6 +34,13 @@ class Recipe:
     proof: str
     """A module that must import in the finished environment."""
     tells: str
+    folder: Path | None = None
+    """Where its requirements lie; None: with the engines'."""
+
+    @property
+    def requirements(self) -> Path:
+        """The folder of its files."""
+        return self.folder or REQUIREMENTS
 
     @property
     def digest(self) -> str:
@@ -42,7 +49,7 @@ class Recipe:
         for part in (*map(repr, self.steps), f"{sys.version_info[:2]}", sys.platform, platform.machine()):
             found.update(part.encode() + b"\0")
         for file, *_ in self.steps:
-            found.update((REQUIREMENTS / file).read_bytes() + b"\0")
+            found.update((self.requirements / file).read_bytes() + b"\0")
         return found.hexdigest()
 
 
@@ -101,7 +108,7 @@ def make(recipe: Recipe, engines: Path) -> bool:
         install = (python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input")
         commands = [
             (sys.executable, "-m", "venv", str(folder)),
-            *((*install, "-r", str(REQUIREMENTS / file), *more) for file, *more in recipe.steps),
+            *((*install, "-r", str(recipe.requirements / file), *more) for file, *more in recipe.steps),
             (python, "-c", f"import {recipe.proof}"),
         ]
         for number, command in enumerate(commands, start=1):
@@ -118,15 +125,19 @@ def make(recipe: Recipe, engines: Path) -> bool:
 
 def main() -> None:
     """Make what is asked, all if nothing is; exits with 1 if any could not be made."""
-    names = [recipe.name for recipe in RECIPES]
-    parser = argparse.ArgumentParser(prog="engines.py", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; none: all")
-    asked = parser.parse_args().names
-    if unknown := sorted(set(asked) - set(names)):
-        parser.error(f"no engine {unknown[0]!r}; there are: {', '.join(names)}")
-    wanted = [recipe for recipe in RECIPES if not asked or recipe.name in asked]
-    made = [make(recipe, engines_folder()) for recipe in wanted]
+    made = [make(recipe, engines_folder()) for recipe in asked("engines.py", "engine", __doc__, RECIPES)]
     sys.exit(0 if all(made) else 1)
+
+
+def asked(script: str, what: str, description: str | None, recipes: tuple[Recipe, ...]) -> list[Recipe]:
+    """The recipes that the command line names, all if none; exits with 2 for an unknown name."""
+    names = [recipe.name for recipe in recipes]
+    parser = argparse.ArgumentParser(prog=script, description=description)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; none: all")
+    wanted = parser.parse_args().names
+    if unknown := sorted(set(wanted) - set(names)):
+        parser.error(f"no {what} {unknown[0]!r}; there are: {', '.join(names)}")
+    return [recipe for recipe in recipes if not wanted or recipe.name in wanted]
 
 
 def _run(command: tuple[str, ...], log_path: Path, fresh: bool) -> bool:

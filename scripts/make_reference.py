@@ -1,6 +1,5 @@
 """Write docs/reference from the code: `make reference`, or name another folder as the argument."""
 
-import inspect
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -8,10 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import click
+from backend_pages import backends_page
 
-from benchsuite import driver
 from benchsuite.cli.root import root
-from benchsuite.report.listing import capability_rows
 from benchsuite.store.export import PUBLIC_COLUMNS
 from benchsuite.store.runs import RunDir
 from benchsuite.workload.card import card
@@ -93,29 +91,7 @@ def _helps(command: click.Command, parent: click.Context | None, name: str) -> I
 
 def backends() -> str:
     """What each of our drivers is and can do."""
-    ours = [entry.load()() for entry in driver.backends().values() if "benchsuite_backends" in entry.value]
-    can = [dict(capability_rows(one)) for one in ours]
-    table = [["", *(f"`{one.name}`" for one in ours)], ["---", *("---" for _ in ours)]]
-    table.append(["what", *(one.title for one in ours)])
-    table.append(["usually listens at", *(one.default_url or "–" for one in ours)])
-    table.append(
-        ["key from", *(" or ".join(f"`{name}`" for name in one.key_variables) or "–" for one in ours)]
-    )
-    table += [[what, *(row[what] for row in can)] for what in can[0]]
-    options = [
-        f"- `{one.name}`: {(inspect.getdoc(type(one)) or 'none').removeprefix('Options: ')}" for one in ours
-    ]
-    return _page(
-        [
-            MADE,
-            "# Backends",
-            "\n".join(f"| {' | '.join(row)} |" for row in table),
-            "A `no` means that not every server behind this driver can do it.",
-            "Set with `--option NAME=VALUE`:",
-            "\n".join(options),
-            "Another backend takes one module: [write a driver](../../backends/README.md).",
-        ]
-    )
+    return _page([MADE, "# Backends", *backends_page()])
 
 
 def workloads() -> str:

@@ -175,7 +175,7 @@ def test_a_trace_only_when_asked_for(monkeypatch, capsys):
         (["show", "--how", "--json"], "leave --format out"),
         (["simulate", "--error-500", "200%"], "10% or 0.1"),
         (["simulate", "--ttft-cv", "-1"], "0 or more"),
-        (["backends", "vlm"], "there are: llamacpp, local"),
+        (["backends", "vlm"], "there are: anthropic, azure"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_a_line_with_what_to_do(words, hint, capsys, stored):

@@ -110,7 +110,7 @@ def test_a_word_names_a_target(word, target):
     ("word", "hint"),
     [
         ("vlm:m", "did you mean vllm?"),
-        ("nonsense", "there are: llamacpp"),
+        ("nonsense", "there are: anthropic"),
         ("http://ann:sk-canary@h:1", "such as openai@URL"),
         ("openai@http://h:1/v1?key=sk-canary", "--header-env"),
         ("openai@http://ann:sk-canary@h:99999", "can't be read"),

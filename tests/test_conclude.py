@@ -27,7 +27,7 @@ POINT = Point(index=0, prompt_tokens=9, output_tokens=1, concurrency=1)
 def answered(sent_ms):
     at = {"due_ns": 0, "sent_ns": 0, "first_token_ns": 50, "first_output_ns": 50, "last_token_ns": 50}
     instants = {name: (sent_ms + later + 1) * MS for name, later in (at | {"end_ns": 100}).items()}
-    return record(index=sent_ms, prompt_tokens=9, first_byte_ns=None, **instants)
+    return record(index=sent_ms, prompt_tokens=9, cached_tokens=0, first_byte_ns=None, **instants)
 
 
 def cut_off(store, number, **changes):

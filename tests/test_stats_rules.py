@@ -268,4 +268,4 @@ def test_the_worst_comes_first_and_decides():
 
 
 def test_every_rule_is_in_the_table():
-    assert len(set(RULES)) == len(RULES) == 22
+    assert len(set(RULES)) == len(RULES) == 28

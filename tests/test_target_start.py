@@ -144,7 +144,7 @@ def test_launch_starts_one_beside_whatever_is_there(serve, standing):
 def test_launch_is_refused_where_a_backend_can_not_be_started():
     said = refusal(backend="openai", start="launch")
     assert "--backend openai can't be started" in said and "--url" in said
-    assert "--backend openai needs the server's address" in refusal(backend="openai")
+    assert "--backend azure needs the server's address" in refusal(backend="azure")
 
 
 def test_attach_starts_nothing_and_says_what_to_do_instead(standing):

@@ -6,8 +6,10 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import aside
 from benchsuite.wire import openai as dialect
+from benchsuite.wire.thinking import template_fields
 from benchsuite_backends.starting import arguments, option
 
 DEFAULT_MODEL = "shape:5m"
@@ -16,6 +18,14 @@ SHAPE_CONTEXT_TOKENS = 8192
 """The context of models made on the spot."""
 HTTP_THREADS = "448"
 """Each open connection holds one, also while it waits; the embedded server has as many for its most slots."""
+
+CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
+    {
+        "cold": "cache_prompt is false: a request uses nothing of what its slot has kept",
+        "warm": "cache_prompt is true: each slot keeps its last prompt and reads it once",
+        "shared": "cache_prompt is true: each slot keeps its last prompt and reads the beginning once",
+    }
+)
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
     {
@@ -46,7 +56,14 @@ class LlamaCpp:
     key_variables: ClassVar[tuple[str, ...]] = ("LLAMA_API_KEY",)
     options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
-        exact_output=True, cache_off=True, cached_tokens=True, server_timings=True, launch=True
+        exact_output=True,
+        cache_off=True,
+        cached_tokens=True,
+        server_timings=True,
+        launch=True,
+        caching=CACHING,
+        token_ids=True,
+        reasoning=True,
     )
     settings: ClassVar[Mapping[str, Setting]] = SETTINGS
 
@@ -60,17 +77,18 @@ class LlamaCpp:
         file = not target.model or target.model.startswith("shape:") or target.model.endswith(".gguf")
         asked = target.engine or target.engine_args
         built_in = embedded(target)
+        model = ("--model" if file else "--hf-repo", "{model}", "--alias", "{name}")
+        words = (
+            *("--port", "{port}", "--threads-http", HTTP_THREADS, "--metrics"),
+            *arguments(ours, self.settings, target),
+        )
         return Launch(
-            argv=(
-                *("llama-server", "--model" if file else "--hf-repo", "{model}", "--alias", "{name}"),
-                *("--host", "127.0.0.1", "--port", "{port}", "--threads-http", HTTP_THREADS, "--metrics"),
-                *arguments(ours, self.settings, target),
-            ),
+            argv=("llama-server", *model, "--host", "127.0.0.1", *words),
             # By environment, since older versions refuse a flag that they don't know.
             env={"LLAMA_ARG_OFFLINE": "1", "LLAMA_ARG_CACHE_RAM": "0"},
             needs=("llama-server",),
             missing=(
-                "llama-server isn't on the PATH: install llama.cpp, use --backend local, "
+                "llama-server isn't on the PATH: install llama.cpp, use --docker or --backend local, "
                 "or measure a running server: --backend llamacpp --url URL"
             ),
             ready=built_in.ready,
@@ -78,6 +96,9 @@ class LlamaCpp:
             default_model=built_in.default_model,
             max_context=built_in.max_context,
             otherwise=None if asked or not file else built_in,
+            image="ghcr.io/ggml-org/llama.cpp:server-cuda",
+            image_argv=(*model, "--host", "0.0.0.0", *words),
+            image_port=8080,
         )
 
     def identify(self, target: Target) -> tuple[Call, ...]:
@@ -103,8 +124,8 @@ class LlamaCpp:
 
     def encode(self, request: Request, target: Target) -> Call:
         """Always exactly the asked output; a cold request reuses nothing that its slot has cached."""
-        extra = {"ignore_eos": True, "cache_prompt": request.cache == "warm"}
-        return dialect.call(request, target, extra=extra)
+        extra = {"ignore_eos": True, "cache_prompt": request.cache != "cold"}
+        return dialect.call(request, target, extra=extra | template_fields(request, target))
 
     def decode(self, tape: Tape) -> Reply:
         """The OpenAI dialect, with llama.cpp's `timings`."""
@@ -114,6 +135,19 @@ class LlamaCpp:
         """The embedded server's word; `llama-server` doesn't say it."""
         found = LOADED.search(log)
         return float(found[1]) if found else None
+
+    def tokenize(self, text: str, target: Target) -> Call:
+        """`/tokenize`, as plain text."""
+        return aside.post(target, "/tokenize", {"content": text, "add_special": True})
+
+    def token_count(self, tape: Tape) -> int | None:
+        """The length of the list."""
+        tokens = dialect.answer(tape).get("tokens")
+        return len(tokens) if isinstance(tokens, list) else None
+
+    def metrics(self, target: Target) -> Call:
+        """`/metrics`, there with `--metrics`."""
+        return dialect.get(target, "/metrics")
 
 
 def embedded(target: Target) -> Launch:

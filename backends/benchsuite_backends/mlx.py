@@ -2,17 +2,27 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.errors import UsageError
+from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
+from benchsuite.wire.thinking import template_fields
 from benchsuite_backends.starting import arguments, option, switch
 
 LOADED = "default_model"
 """MLX's own name for the model that it was started with; any other name makes it load that one."""
 CARD = {"id", "object", "created"}
 """All that MLX says of a model, fewer facts than any other server."""
+
+CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
+    {
+        "cold": "each prompt begins with words of its own; the chat template before them stays cached",
+        "warm": "the server's own cache of its last prompts",
+        "shared": "the server's own cache of its last prompts",
+    }
+)
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
     {
@@ -37,7 +47,13 @@ class MLX:
     key_variables: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
-        exact_output=False, cache_off=False, cached_tokens=True, server_timings=False, launch=True
+        exact_output=False,
+        cache_off=False,
+        cached_tokens=True,
+        server_timings=False,
+        launch=True,
+        caching=CACHING,
+        reasoning=True,
     )
     settings: ClassVar[Mapping[str, Setting]] = SETTINGS
 
@@ -87,8 +103,15 @@ class MLX:
 
     def encode(self, request: Request, target: Target) -> Call:
         """Output length is an upper bound. No seed: it would make MLX answer one request at a time."""
-        # A name without a slash is a shape's or a folder's: ours for the one that it has loaded.
-        return dialect.call(request, target, extra={} if "/" in target.model else {"model": LOADED})
+        if target.extra_body.get("seed") is not None:
+            raise UsageError(
+                "--extra-body: a seed makes MLX answer one request at a time; leave it out, it is greedy"
+            )
+        extra: dict[str, Any] = template_fields(request, target)
+        if "/" not in target.model:
+            # A name without a slash is a shape's or a folder's: ours for the one that it has loaded.
+            extra["model"] = LOADED
+        return dialect.call(request, target, extra=extra)
 
     def decode(self, tape: Tape) -> Reply:
         """The OpenAI dialect."""

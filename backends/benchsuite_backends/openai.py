@@ -1,31 +1,57 @@
-"""Any server that speaks the OpenAI dialect, hosted or your own."""
+"""OpenAI itself, and any server that speaks its dialect, hosted or your own."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.driver import Capabilities, Driver, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import hosted, responses
 from benchsuite.wire import openai as dialect
+from benchsuite.wire.batches.openai import OpenAIBatches
 
 UNNAMED = "OpenAI-compatible server"
 FRONTS = ("uvicorn", "hypercorn", "granian", "gunicorn", "basehttp", "nginx", "cloudflare", "envoy", "caddy")
 """Values of the `server` header that name an HTTP library or a proxy, not an engine."""
+OWN_HEADER = "openai-version"
+"""A header that only OpenAI's own answers have."""
 
 
-class OpenAI:
-    """Options: `endpoint=chat|completions`, `ignore_eos=true`, `max_tokens_field=…`, `temperature=none`."""
+class OpenAI(OpenAIBatches):
+    """Options: `ignore_eos=true`, `max_tokens_field=…`, `temperature=none`, and those of OpenAI itself.
+
+    They are `flavor=openai|compatible` (else the URL's host decides) and `cache_options=on|off`.
+    """
 
     name: ClassVar[str] = "openai"
     title: ClassVar[str] = UNNAMED
-    default_url: ClassVar[str] = ""
+    default_url: ClassVar[str] = "https://api.openai.com/v1"
     key_variables: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
-    options: ClassVar[tuple[str, ...]] = (*dialect.OPTIONS, "ignore_eos")
+    key_page: ClassVar[str] = "https://platform.openai.com/api-keys"
+    options: ClassVar[tuple[str, ...]] = (*hosted.OPTIONS, "ignore_eos")
     capabilities: ClassVar[Capabilities] = Capabilities(
-        exact_output=False, cache_off=False, cached_tokens=False, server_timings=False, launch=False
+        exact_output=False,
+        cache_off=False,
+        cached_tokens=False,
+        server_timings=False,
+        launch=False,
+        endpoints=("chat", "completions", "responses"),
+        caching=MappingProxyType(
+            {
+                "cold": "words of its own; at OpenAI from gpt-5.6 on caching is off (prompt_cache_options)",
+                "warm": "the server's own prefix cache; at OpenAI with a prompt_cache_key of its own",
+                "shared": "the server's own prefix cache; at OpenAI with a prompt_cache_key of its own",
+            }
+        ),
+        sampling="by model",
+        reasoning=True,
     )
-
     settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
+
+    def configured(self, options: Mapping[str, str]) -> Driver:
+        """The same driver; values that mean nothing are refused before anything is sent."""
+        hosted.checked(dict(options))
+        return self
 
     def launch(self, target: Target) -> Launch | None:
         """Attach only."""
@@ -40,10 +66,11 @@ class OpenAI:
     def identity(self, tapes: tuple[Tape, ...]) -> Identity | None:
         """A list of models, or health from a server that fails to list them (MLX, transformers)."""
         models = dialect.listed(tapes[0])
-        header = next((value for name, value in tapes[0].headers if name.lower() == "server"), "")
+        headers = {name.lower(): value for name, value in tapes[0].headers}
+        header = "OpenAI" if OWN_HEADER in headers else headers.get("server", "")
         server = "" if header.lower().startswith(FRONTS) else header
         if models is not None:
-            return _identity(models, server)
+            return dialect.described(models, server, UNNAMED)
         healthy = len(tapes) > 1 and dialect.answer(tapes[1]).get("status") == "ok"
         refused = tapes[0].status in (401, 403)
         return Identity(server=server or UNNAMED) if healthy and not refused else None
@@ -51,35 +78,11 @@ class OpenAI:
     def encode(self, request: Request, target: Target) -> Call:
         """Output length is an upper bound, unless `ignore_eos=true` says that the server can force it."""
         if target.options.get("ignore_eos") != "true":
-            return dialect.call(request, target, extra={})
-        return dialect.call(
+            return hosted.call(request, target, extra={})
+        return hosted.call(
             request, target, extra={"ignore_eos": True, "min_tokens": request.min_output_tokens}
         )
 
     def decode(self, tape: Tape) -> Reply:
-        """The OpenAI dialect."""
-        return dialect.decode(tape)
-
-
-def _identity(models: list[dict[str, Any]], server: str) -> Identity:
-    """Owner and context count only where all models have the same."""
-    owners = {str(model.get("owned_by") or UNNAMED) for model in models}
-    contexts = {_context(model) for model in models}
-    return Identity(
-        server=server or (owners.pop() if len(owners) == 1 else UNNAMED),
-        models=tuple(model["id"] for model in models),
-        context_tokens=contexts.pop() if len(contexts) == 1 else None,
-    )
-
-
-def _context(model: dict[str, Any]) -> int | None:
-    """Context in tokens as vLLM, hosted gateways, or llama.cpp (its slot's, else the model's) name it."""
-    meta = model.get("meta")
-    more = meta if isinstance(meta, dict) else {}
-    found = (
-        model.get("max_model_len"),
-        model.get("context_length"),
-        more.get("n_ctx"),
-        more.get("n_ctx_train"),
-    )
-    return next((value for value in found if isinstance(value, int)), None)
+        """Chat, completions or Responses, whichever the answer is."""
+        return responses.decode(tape) if responses.speaks(tape) else dialect.decode(tape)

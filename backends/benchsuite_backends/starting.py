@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchsuite.driver import Setting, engine_arguments
+from benchsuite.driver import Setting, engine_arguments, is_variable
 from benchsuite.types import Target
 
 
@@ -26,3 +26,11 @@ def arguments(
     """
     kept = [word for name, words in ours.items() if name not in target.engine for word in words]
     return (*kept, *engine_arguments(settings, target.engine), *target.engine_args)
+
+
+def variables_first(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Variables (`NAME=value`) among an engine's arguments, for `env` before its command, and the others."""
+    return (
+        tuple(word for word in words if is_variable(word)),
+        tuple(word for word in words if not is_variable(word)),
+    )

@@ -6,12 +6,22 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
+from benchsuite.wire.thinking import template_fields
 from benchsuite_backends.starting import arguments, option, switch
 
 OWN_PATHS = {"/v1/chat/completions", "/load_model", "/reset"}
 """Paths that no other server has together."""
+
+CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
+    {
+        "cold": "each prompt begins with words of its own; it keeps nothing unless it batches",
+        "warm": "only where it was started with --engine batching=on; hits aren't told",
+        "shared": "only where it was started with --engine batching=on; hits aren't told",
+    }
+)
+"""Without continuous batching, whose paged cache shares its blocks, no prompt is kept (5.23)."""
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
     {
@@ -42,7 +52,13 @@ class Transformers:
     key_variables: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
-        exact_output=True, cache_off=False, cached_tokens=False, server_timings=False, launch=True
+        exact_output=True,
+        cache_off=False,
+        cached_tokens=False,
+        server_timings=False,
+        launch=True,
+        caching=CACHING,
+        reasoning=True,
     )
     settings: ClassVar[Mapping[str, Setting]] = SETTINGS
 
@@ -80,7 +96,7 @@ class Transformers:
     def encode(self, request: Request, target: Target) -> Call:
         """Always exactly the asked output, by a generation config that forbids an earlier end."""
         config = json.dumps({"min_new_tokens": request.min_output_tokens})
-        extra: dict[str, Any] = {"generation_config": config}
+        extra: dict[str, Any] = {"generation_config": config, **template_fields(request, target)}
         if "/" not in target.model:
             # A shape's or a folder's name, which is ours: null is the model that it was started with.
             extra["model"] = None

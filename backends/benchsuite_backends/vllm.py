@@ -6,12 +6,20 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import aside
 from benchsuite.wire import openai as dialect
+from benchsuite.wire.salt import cache_salt
+from benchsuite.wire.thinking import template_fields
 from benchsuite_backends.starting import arguments, option, switch
 
-SALT_BYTES = 60
-"""How much of a cold prompt's beginning makes its salt; vLLM takes 128 characters, hex has two a byte."""
+CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
+    {
+        "cold": "a cache_salt of its own for each request, the chat template salted too",
+        "warm": "the server's own prefix cache",
+        "shared": "the server's own prefix cache",
+    }
+)
 
 LOADING: Final = (
     re.compile(r"Model loading took [\d.]+ GiB(?: memory)? and ([\d.]+) seconds"),
@@ -71,20 +79,29 @@ class VLLM:
     options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
     # Cached tokens and timings are told only by a server that was started with the flags for it.
     capabilities: ClassVar[Capabilities] = Capabilities(
-        exact_output=True, cache_off=False, cached_tokens=False, server_timings=False, launch=True
+        exact_output=True,
+        cache_off=False,
+        cached_tokens=False,
+        server_timings=False,
+        launch=True,
+        caching=CACHING,
+        token_ids=True,
+        reasoning=True,
     )
     settings: ClassVar[Mapping[str, Setting]] = SETTINGS
 
     def launch(self, target: Target) -> Launch | None:
         """Its API server as a module: unlike the command `vllm`, it is there in every build."""
         ours = {"max-seqs": ("--max-num-seqs", "{slots}"), "max-len": ("--max-model-len", "{context}")}
+        model = ("--model", "{model}", "--served-model-name", "{name}")
+        words = (
+            *("--port", "{port}", "--enable-prompt-tokens-details", "--generation-config", "vllm"),
+            *arguments(ours, self.settings, target),
+        )
         return Launch(
             argv=(
                 *("{python}", "-m", "vllm.entrypoints.openai.api_server"),
-                *("--model", "{model}", "--served-model-name", "{name}"),
-                *("--host", "127.0.0.1", "--port", "{port}"),
-                *("--enable-prompt-tokens-details", "--generation-config", "vllm"),
-                *arguments(ours, self.settings, target),
+                *(*model, "--host", "127.0.0.1", *words),
             ),
             env={
                 "HF_HUB_OFFLINE": "1",
@@ -97,13 +114,16 @@ class VLLM:
             program="vllm",
             missing=(
                 "vLLM isn't installed where benchsuite looks: pip install vllm (in any environment, its "
-                "command on the PATH), or measure a running server: --backend vllm --url URL"
+                "command on the PATH), --docker starts its image, or measure a running server: "
+                "--backend vllm --url URL"
             ),
             ready=Call(method="GET", path="/health"),
             ready_s=1800.0,
             model_form="bf16",
             open_slots=256,
             dummy_arguments=("--load-format", "dummy"),
+            image="vllm/vllm-openai:latest",
+            image_argv=(*model, "--host", "0.0.0.0", *words),
         )
 
     def identify(self, target: Target) -> tuple[Call, ...]:
@@ -132,9 +152,9 @@ class VLLM:
     def encode(self, request: Request, target: Target) -> Call:
         """Always exactly the asked output; a cold request shares no cached block, the template's neither."""
         extra: dict[str, Any] = {"ignore_eos": True, "min_tokens": request.min_output_tokens}
-        if request.cache == "cold":
-            # The salt that cold prompts begin with, once more: what comes before it is salted too.
-            extra["cache_salt"] = request.messages[-1].content.encode()[:SALT_BYTES].hex() or "0"
+        extra |= template_fields(request, target, effort_field=True)
+        if salt := cache_salt(request):
+            extra["cache_salt"] = salt
         return dialect.call(request, target, extra=extra)
 
     def decode(self, tape: Tape) -> Reply:
@@ -145,6 +165,26 @@ class VLLM:
         """The slowest worker's."""
         found = next((times for line in LOADING if (times := line.findall(log))), [])
         return max(map(float, found), default=None)
+
+    def tokenize(self, text: str, target: Target) -> Call:
+        """`/tokenize`: as one user message with its template, for completions as plain text."""
+        asked: dict[str, Any] = {"messages": [{"role": "user", "content": text}]}
+        if target.options.get("endpoint") == "completions":
+            asked = {"prompt": text}
+        return aside.post(target, "/tokenize", {"model": target.model, **asked})
+
+    def token_count(self, tape: Tape) -> int | None:
+        """As it says."""
+        count = dialect.answer(tape).get("count")
+        return count if isinstance(count, int) else None
+
+    def metrics(self, target: Target) -> Call:
+        """`/metrics`."""
+        return dialect.get(target, "/metrics")
+
+    def reset_cache(self, target: Target) -> Call:
+        """`/reset_prefix_cache`, there in development mode (`VLLM_SERVER_DEV_MODE=1`)."""
+        return aside.post(target, "/reset_prefix_cache")
 
 
 def _part(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -157,6 +197,7 @@ def _details(config: dict[str, Any], system: dict[str, Any]) -> dict[str, str]:
     model, cache, parallel = (_part(config, f"{name}_config") for name in ("model", "cache", "parallel"))
     gpus = str(system.get("nvidia_gpu_models") or "").splitlines()
     found = {
+        "revision": model.get("revision"),
         "dtype": str(model.get("dtype") or "").removeprefix("torch."),
         "quantization": model.get("quantization"),
         "kv_cache_dtype": cache.get("cache_dtype"),

@@ -31,25 +31,41 @@ def backends(name: str | None) -> None:
     """
     from benchsuite import driver
     from benchsuite.cli import output
-    from benchsuite.report.listing import capability_rows
+    from benchsuite.errors import UsageError
+    from benchsuite.report.listing import KINDS, backend_kind, capability_rows, grouped
     from benchsuite.report.render import listing
 
     if name is not None:
         _one(driver.load(name))
         return
     rows = []
+    unusable = []
     for known in driver.backends():
-        found = driver.load(known)
-        can = dict(capability_rows(found))
-        rows.append([known, found.title, *(can[text] for text in SHOWN.values())])
-    headings = ("backend", "what", *SHOWN)
-    click.echo(listing(headings, rows, width=output.width(), styled=output.styled()))
+        try:
+            found = driver.load(known)
+            can = dict(capability_rows(found))
+            rows.append([backend_kind(found), known, found.title, *(can[text] for text in SHOWN.values())])
+        except UsageError as error:
+            unusable.append(str(error))
+        except AttributeError as error:
+            unusable.append(f"the backend {known!r} was made for another benchsuite ({error}); update it")
+    headings = ("", "backend", "what", *SHOWN)
+    table = grouped(rows, KINDS)
+    click.echo(listing(headings, table, width=output.width(), styled=output.styled()))
     click.echo("`benchsuite backends NAME` explains one; `benchsuite run --backend NAME` measures it.")
+    for line in unusable:
+        click.echo(line, err=True)
 
 
 def _one(found: "Driver") -> None:
     """One backend in full."""
+    from benchsuite.driver import ShowsExample
     from benchsuite.report.listing import capability_rows, setting_rows
+
+    if isinstance(found, ShowsExample):
+        # Nothing else on stdout, so that `benchsuite backends NAME > FILE` begins a file.
+        click.echo(found.example(), nl=False)
+        return
 
     click.echo(f"{found.name}: {found.title}")
     click.echo(f"  usually listens at {found.default_url or 'no fixed address: give --url'}")

@@ -27,6 +27,8 @@ INTERNAL_ERROR = 70
 INTERRUPTED = 130
 POLITE_IN_FLIGHT = 16
 """More than this in flight on somebody's public host is asked about first."""
+MOST_CHOICES = 20
+"""More than this are no question for a terminal: hosted APIs list hundreds of models."""
 _NOW = 3
 """The Ctrl-C that doesn't wait for anything any more."""
 
@@ -61,7 +63,7 @@ def run(ctx: click.Context, /, **given: Any) -> None:
         _ask_if_public(one, given["yes"])
     store.prepare()
     done, failed = _one_after_another(each, store)
-    _show(done, store, as_json=given["as_json"], hint=hint if words else hint or NEXT)
+    show_runs(done, store, as_json=given["as_json"], hint=hint if words else hint or NEXT)
     interrupted = any(one.status == "interrupted" for one in done)
     invalid = any(one.verdict == "invalid" for one in done)
     ctx.exit(INTERRUPTED if interrupted else failed or (INVALID if invalid else 0))
@@ -69,7 +71,7 @@ def run(ctx: click.Context, /, **given: Any) -> None:
 
 def _names_a_target(given: dict[str, Any]) -> bool:
     """Is it said what to measure? `--launch` alone means the local engine."""
-    return any(given[name] for name in ("target", "backend", "url", "model", "launch"))
+    return any(given[name] for name in ("target", "backend", "url", "model", "launch", "spec"))
 
 
 def _discovered() -> "tuple[list[Named], str]":
@@ -89,6 +91,8 @@ def _for_target(options: "Options", named: "Named") -> "Options":
     import msgspec
 
     backend, url, model = named
+    if not model and options.bodies is not None and len(options.bodies.models) == 1:
+        (model,) = options.bodies.models
     return msgspec.structs.replace(options, backend=backend, url=url, model=model)
 
 
@@ -98,7 +102,7 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
     The runs, and the exit code of the last failure (0: none). An interrupt ends them all, and those that
     are done stay.
     """
-    from benchsuite.errors import BenchsuiteError
+    from benchsuite.errors import BenchsuiteError, StillRunning
 
     if len(each) == 1:
         return [_measured(each[0], store)], 0
@@ -110,6 +114,8 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
             failed = error.exit_code if isinstance(error, BenchsuiteError) else INTERNAL_ERROR
             who = shown_target((options.backend, options.url, options.model))
             click.echo(f"{who}: {' '.join(str(error).split())}", err=True)
+            if isinstance(error, StillRunning):
+                return done, INTERRUPTED
             continue
         except (KeyboardInterrupt, click.Abort):
             if not done:
@@ -121,7 +127,7 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
     return done, failed
 
 
-def _show(done: "list[Run]", store: "Store", *, as_json: bool, hint: str) -> None:
+def show_runs(done: "list[Run]", store: "Store", *, as_json: bool, hint: str) -> None:
     """The runs' screen or JSON on stdout; what was interrupted is told on stderr."""
     from benchsuite.cli import output
     from benchsuite.report.listing import unfinished_lines
@@ -168,7 +174,7 @@ def _measured(options: "Options", store: "Store") -> "Run":
     try:
         return _run(options, store)
     except ChoiceNeeded as needed:
-        if not may_ask():
+        if not may_ask() or len(needed.choices) > MOST_CHOICES:
             raise
         return _run(msgspec.structs.replace(options, model=chosen(needed)), store)
 
@@ -180,7 +186,7 @@ def _run(options: "Options", store: "Store") -> "Run":
     from benchsuite.engine.trial import Interrupt
 
     interrupt = Interrupt()
-    with telling(interrupt) as teller, _stoppable(interrupt, lambda: teller.measuring):
+    with telling(interrupt) as teller, stoppable(interrupt, lambda: teller.measuring):
         try:
             return library.run(options, store, tell=teller, interrupt=interrupt)
         except KeyboardInterrupt:
@@ -190,7 +196,7 @@ def _run(options: "Options", store: "Store") -> "Run":
 
 
 @contextmanager
-def _stoppable(interrupt: "Interrupt", measuring: Callable[[], bool]) -> Generator[None]:
+def stoppable(interrupt: "Interrupt", measuring: Callable[[], bool]) -> Generator[None]:
     """Ctrl-C: 1 drains, 2 stops now, 3 gives up; before anything was measured the first gives up."""
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -235,7 +241,7 @@ def _ask_if_public(options: "Options", yes: bool) -> None:
     in_flight = _in_flight(options)
     if yes or in_flight <= POLITE_IN_FLIGHT:
         return
-    host = _public_host(options.url or load(options.backend).default_url)
+    host = _public_host(options.url or load(options.backend, options.options).default_url)
     if not host:
         return
     question = f"{host} is a public host, and up to {in_flight:,} requests would be in flight"

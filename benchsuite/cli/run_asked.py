@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from benchsuite.cli.run_files import replayed, spec_text
+
 
 def workload_of(given: dict[str, Any]) -> Any:
     """The workload asked for, changed as the options say."""
@@ -22,6 +24,7 @@ def workload_of(given: dict[str, Any]) -> Any:
         concurrency=given["concurrency"],
         rate=given["rate"],
         arrivals=given["arrivals"],
+        batch=given["batch_api"] or None,
         requests=given["requests"],
         seconds=given["duration"],
         trials=given["trials"],
@@ -97,10 +100,15 @@ def options_of(given: dict[str, Any], command: str) -> Any:
     extra = dict(given["option"])
     if given["endpoint"]:
         extra["endpoint"] = given["endpoint"]
+    if given["spec"]:
+        extra["spec"] = spec_text(given["spec"])
+    workload, bodies = replayed(workload_of(given), given)
     return Options(
         backend="",
-        workload=workload_of(given),
+        workload=workload,
+        bodies=bodies,
         key_variable=given["api_key_env"] or "",
+        token_command=given["token_command"] or "",
         headers=headers_of(given),
         options=extra,
         extra_body=given["extra_body"] or {},
@@ -113,7 +121,10 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         engine={name: value for settings in given["engine"] for name, value in settings.items()},
         engine_args=engine_args,
         engine_python=given["engine_python"] or "",
+        docker=given["docker"],
+        image=given["image"] or "",
         start="launch" if given["launch"] else "attach" if given["attach"] else "auto",
+        pull=given["pull"],
         gpu=given["gpu"] or "",
         gpu_price=given["gpu_price"],
         token_price=given["token_price"] or (),
@@ -121,6 +132,7 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         labels=dict(given["label"]),
         keep_text=given["keep_text"],
         kernel_stamps=not given["user_stamps"],
+        batch_poll_s=given["batch_poll"],
         command=command,
     )
 

@@ -44,7 +44,9 @@ ALIASES: Final = MappingProxyType(
 TYPED: Final = "benchsuite.typed"
 """Where a command's words are kept, as they were typed."""
 
-_SECRET: Final = frozenset({"--header", "--proxy", "--url", "--engine-args", "--extra-body"})
+_SECRET: Final = frozenset(
+    {"--header", "--proxy", "--url", "--engine-args", "--extra-body", "--token-command", "--spec", "--bodies"}
+)
 
 
 _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
@@ -82,6 +84,9 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option(
                 "--arrivals", type=click.Choice(["poisson", "constant"]), help="How --rate spaces requests."
             ),
+            click.option(
+                "--batch-api", is_flag=True, help="Hand all --requests to the backend's batch API, and wait."
+            ),
             click.option("--warm-up", type=seconds, metavar="TIME", help="Warm up at least so long."),
             click.option(
                 "--workers", type=one_or_more, metavar="N", help="Processes that send. [default: by load]"
@@ -105,6 +110,9 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
                 "--reasoning", type=click.Choice(["off", "low", "high"]), help="How much a model may think."
             ),
             click.option(
+                "--bodies", metavar="FILE", help="Send a file's lines, a JSON body each, word for word."
+            ),
+            click.option(
                 "--extra-body", type=json_object, metavar="JSON", help="Merge into each request's body."
             ),
         ),
@@ -117,6 +125,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             ),
             click.option("--launch", is_flag=True, help="Start the backend, even if one is running."),
             click.option("--attach", is_flag=True, help="Only measure what is running; start nothing."),
+            click.option("--pull", is_flag=True, help="Let the server download a model that it lacks."),
             click.option(
                 "--engine",
                 type=pairs,
@@ -128,8 +137,13 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
                 "--engine-args", metavar="'…'", help="Further arguments for it, as its own help has."
             ),
             click.option("--engine-python", metavar="FILE", help="The Python that has the engine."),
+            click.option("--docker", is_flag=True, help="Start the engine from its Docker image."),
+            click.option("--image", metavar="NAME", help="From this image instead."),
             click.option(
                 "--threads", type=one_or_more, metavar="N", help="CPU threads of an engine started."
+            ),
+            click.option(
+                "--spec", metavar="FILE", help="Your API as a .toml file, for --backend http (its default)."
             ),
             click.option(
                 "--option", type=pair, multiple=True, metavar="K=V", help="An option of the backend."
@@ -140,6 +154,9 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
         "Connection",
         (
             click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the API key."),
+            click.option(
+                "--token-command", metavar="CMD", help="A command that prints the key, e.g. of a cloud's CLI."
+            ),
             click.option("--header", type=header, multiple=True, metavar="'K: V'", help="Send a header."),
             click.option(
                 "--header-env",
@@ -185,6 +202,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option("--yes", is_flag=True, help="Don't ask before loading a public host."),
             store_option,
             click.option("--user-stamps", is_flag=True, hidden=True),
+            click.option("--batch-poll", type=seconds, default="5", hidden=True),
         ),
     ),
 )
@@ -266,6 +284,8 @@ def _masked(option: str, value: str) -> str:
     if option == "--extra-body":
         with suppress(click.BadParameter):
             return shown_body(json_object(value))
+    if option in {"--spec", "--bodies"}:
+        return Path(value).name
     return masked_url(value) if option == "--url" else "…"
 
 

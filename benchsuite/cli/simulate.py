@@ -46,12 +46,33 @@ def _faults(command: Any) -> Any:
 @click.option("--prefix-cache/--no-prefix-cache", default=None, help="Remember prompts.")
 @click.option("--cache-block", "cache_block_tokens", type=int, metavar="N", help="Its block size. [16]")
 @click.option("--cache-prompts", type=int, metavar="N", help="Prompts it remembers. [1024]")
+@click.option("--cache-min", "cache_min_tokens", type=int, metavar="N", help="No shorter prompts. [0]")
 @click.option("--max-tokens", "default_max_tokens", type=int, metavar="N", help="If none is asked. [16]")
 @click.option("--tokens-per-event", type=int, metavar="N", help="Tokens in an event. [1]")
 @click.option("--reasoning-tokens", type=int, metavar="N", help="So many are reasoning. [0]")
 @click.option(
     "--role-chunk", type=click.Choice(["with_first", "early", "none"]), help="The role chunk. [with_first]"
 )
+@click.option(
+    "--engine",
+    type=click.Choice(
+        [
+            *("vllm", "sglang", "tensorrt", "llamacpp", "mlx", "transformers"),
+            *("ollama", "lmstudio", "tgi", "openai"),
+        ]
+    ),
+    help="Whom /v1 and its pages sound like. [nobody]",
+)
+@click.option("--natural-stop", "natural_stop_rate", type=share, metavar="SHARE", help="End early. [0]")
+@click.option("--num-ctx", type=int, metavar="N", help="Ollama's context if none is asked. [4096]")
+@click.option("--load-time", "load_ms", type=milliseconds, metavar="TIME", help="Loading a model. [0]")
+@click.option("--timings/--no-timings", default=None, help="Tell its own times. [as the engine]")
+@click.option("--comments/--no-comments", default=None, help="Send a comment or ping at once.")
+@click.option("--words", type=click.Choice(["ascii", "unicode"]), help="The answer's letters. [ascii]")
+@click.option("--split-events/--no-split-events", default=None, help="Send each event in two pieces.")
+@click.option("--last-newline/--no-last-newline", default=None, help="End lines of JSON with one. [yes]")
+@click.option("--key", metavar="TEXT", help="A made-up key that clients have to bring.")
+@click.option("--retry-after", "retry_after_s", type=seconds, metavar="TIME", help="In a 429. [1s]")
 @click.option("--usage/--no-usage", default=None, help="Report token counts. [yes]")
 @click.option("--keep-alive/--no-keep-alive", default=None, help="Keep connections open. [yes]")
 @click.option("--http10/--no-http10", default=None, help="Speak HTTP/1.0.")
@@ -69,8 +90,10 @@ def simulate(**given: Any) -> None:
 
     config = SimConfig(**{field: value for field, value in given.items() if value is not None})
 
+    backend = config.engine or "sim"
+
     def on_ready(url: str) -> None:
         click.echo(f"A simulator with TTFT {config.ttft_ms:g} ms and ITL {config.itl_ms:g} ms is at {url}")
-        click.echo(f"Measure it: benchsuite run --backend sim --url {url}")
+        click.echo(f"Measure it: benchsuite run --backend {backend} --url {url}")
 
     serve(config, on_ready)

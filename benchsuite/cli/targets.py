@@ -27,7 +27,8 @@ def named_targets(given: dict[str, Any]) -> list[Named]:
         return [(name, at, own or model) for name, at, own in parsed for model in ([""] if own else models)]
     if url and len(backends) > 1:
         raise UsageError("--url is one server's; name several as BACKEND@URL BACKEND@URL")
-    return [(name, url, model) for name in backends or ["openai" if url else "local"] for model in models]
+    default = "http" if given.get("spec") else "openai" if url else "local"
+    return [(name, url, model) for name in backends or [default] for model in models]
 
 
 def parse_target(word: str) -> Named:
@@ -39,7 +40,7 @@ def parse_target(word: str) -> Named:
     rest, at, url = word.partition("@http")
     backend, _, model = rest.partition(":")
     known = list(backends())
-    if backend in known:
+    if backend in known and not model.startswith("//"):
         return backend, server_url(f"http{url}") if at else "", model
     # A URL may hold a password, so no message repeats it.
     if backend in {"http", "https"}:

@@ -1,6 +1,7 @@
 """What is told while a run goes on, on stderr: a live line in a terminal, plain lines anywhere else."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S = 10.0
 LIVE_EVERY_S = 0.25
+_HOW_FAR = re.compile(r": [^:]*$|, \d+ s$")
+"""What follows the name of something slow: its share, its seconds, or its last words."""
 STOPPING = "stopping after the requests in flight; Ctrl-C again stops at once"
 
 
@@ -41,6 +44,7 @@ class Teller:
         self._last: Progress | None = None
         self._said_stopping = False
         self._shown_s = self._waited_s = -PLAIN_EVERY_S
+        self._waited_for = ""
 
     def __call__(self, told: Stage | Progress) -> None:
         """Show a stage, or how a trial is going."""
@@ -66,10 +70,14 @@ class Teller:
         self._last = None
 
     def _stage(self, stage: Stage) -> None:
-        """One line a stage; that an engine isn't ready yet is told every second, which is too often."""
+        """One line a stage; how long it takes by now, or how far it is, is told every second: too often."""
         now_s = self._clock()
-        if stage.name != "ready" or now_s - self._waited_s >= PLAIN_EVERY_S:
-            self._waited_s = now_s if stage.name == "ready" else -PLAIN_EVERY_S
+        waits = stage.name == "ready"
+        if stage.name == "model" and (found := _HOW_FAR.search(stage.text)):
+            waits = stage.text[: found.start()] == self._waited_for
+        if not waits or now_s - self._waited_s >= PLAIN_EVERY_S:
+            self._waited_s = now_s if waits or stage.name == "model" else -PLAIN_EVERY_S
+            self._waited_for = _HOW_FAR.sub("", stage.text)
             self._echo(stage.text)
 
     def _tick(self, progress: Progress, fresh: bool) -> None:

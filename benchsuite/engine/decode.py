@@ -1,15 +1,15 @@
 """From tapes to records, after the last byte and outside the measuring process."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from math import inf
 from operator import sub
 
 import msgspec
 
 from benchsuite.driver import Driver
+from benchsuite.engine import refusal
 from benchsuite.store.records import gaps_us
 from benchsuite.types import Outcome, Record, Reply, Tape
+from benchsuite.wire.errors import retry_delay_s
 
 _HIDDEN_NS = 1_000_000
 """Two events in one read count as coalesced when the first may have come this much earlier."""
@@ -73,13 +73,8 @@ def retry_after_s(tape: Tape) -> float | None:
     """Seconds after which a server that refused wants to be asked again; None: it doesn't say in seconds."""
     if tape.status < 400:
         return None
-    headers = dict(tape.headers)
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        with suppress(KeyError, ValueError):
-            seconds = float(headers[name]) * unit_s
-            if 0 <= seconds < inf:
-                return seconds
-    return None
+    told = refusal.retry_after_s(tape.headers)
+    return retry_delay_s(tape.body) if told is None else told
 
 
 def _outcome(tape: Tape, reply: Reply) -> tuple[Outcome, str]:

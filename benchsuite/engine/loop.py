@@ -14,6 +14,7 @@ import httptools
 from benchsuite.engine.clock import Alarm, Offset
 from benchsuite.engine.connection import Connection, tls_context
 from benchsuite.engine.poller import IN, OUT, Poller
+from benchsuite.engine.refusal import freed_ns
 from benchsuite.engine.schedule import Schedule
 from benchsuite.engine.spec import WorkerSpec
 from benchsuite.engine.spool import Exchange
@@ -225,12 +226,13 @@ class Loop:
             self.reuse = True
         elif self.reuse is None and not connection.keep_alive and exchange.status < 400:
             self.reuse = False
+        free_ns = freed_ns(exchange) if self.spec.waits else exchange.end_ns
         if alive and connection.keep_alive and self.reuse is not False and not connection.unsent:
-            self.schedule.free(exchange.end_ns)
+            self.schedule.free(free_ns)
             self.use(connection)
         else:
             self.forget(connection)
-            self.freed(exchange.end_ns)
+            self.freed(free_ns)
         self.end(exchange)
 
     def freed(self, at_ns: int) -> None:

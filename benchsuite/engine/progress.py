@@ -66,6 +66,7 @@ class Sampler:
             ttft_ms=median(self._ttft_ms) if self._ttft_ms else None,
             tokens_per_s=rate * sum(self._tokens) / len(self._tokens) if self._tokens else None,
             lag_ms=max(self._lag_ms) if self._lag_ms else None,
+            waits_s=status.waits_s,
         )
 
     def _read(self) -> None:

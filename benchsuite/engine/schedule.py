@@ -103,6 +103,10 @@ class Schedule:
         if self.closed:
             heapq.heappush(self.free_slots, at_ns)
 
+    def waits_s(self, now_ns: int) -> float:
+        """For how long a slot isn't to be used yet, in seconds."""
+        return max(0, max(self.free_slots, default=0) - now_ns) / 1e9
+
     def room(self, busy: int) -> int:
         """How many more an open loop may have in flight; a closed one is held by its slots."""
         return (1 << 30) - busy if self.closed or self.slots is None else self.slots - busy

@@ -25,13 +25,15 @@ class WorkerSpec(Noun, frozen=True, kw_only=True):
     `slots`: most requests in flight, None for an open loop without a cap. `reuse`: whether the
     server keeps connections between requests; None: to be found out. `address` is resolved, so
     that no name is looked up while the clock runs. `spool_header` is the spool's first frame.
-    `least`: requests that a closed loop sends even if its seconds are over.
+    `least`: requests that a closed loop sends even if its seconds are over. `waits`: a closed loop's slot
+    that the server refused isn't used before the server wants to be asked again.
     """
 
     loop: Literal["closed", "open"]
     slots: int | None
     seconds: float | None
     least: int = 0
+    waits: bool = False
     family: int
     address: tuple[str | int, ...]
     server_name: str

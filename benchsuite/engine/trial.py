@@ -36,13 +36,14 @@ class Interrupt:
 
 
 class Status(Noun, frozen=True, kw_only=True):
-    """How the trial is going, summed over workers."""
+    """How the trial is going, summed over workers. `waits_s`: for how long a refused slot still waits."""
 
     elapsed_s: float
     sent: int
     done: int
     errors: int
     in_flight: int
+    waits_s: float = 0.0
 
 
 class TrialRun(Noun, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ class Trial(Noun, frozen=True, kw_only=True):
 
     `closed`: answers free slots; otherwise requests have due instants. `id_prefix` + index is each
     request's id; `stem` is the path its spools' names begin with. `least`: requests that a closed loop
-    sends even if its seconds are over.
+    sends even if its seconds are over. `waits`: refused slots wait for as long as the server asks.
     """
 
     endpoint: Endpoint
@@ -85,6 +86,7 @@ class Trial(Noun, frozen=True, kw_only=True):
     slots: int | None
     seconds: float | None
     least: int = 0
+    waits: bool = False
     workers: int
     reuse: bool | None
     kernel_stamps: bool = True
@@ -263,6 +265,7 @@ def _share(trial: Trial, number: int) -> WorkerSpec:
         slots=slots,
         seconds=trial.seconds,
         least=least,
+        waits=trial.waits,
         reuse=trial.reuse,
         kernel_stamps=trial.kernel_stamps,
         realtime=trial.workers < (os.cpu_count() or 1),
@@ -316,6 +319,7 @@ def _status(workers: Sequence[_WorkerProcess], start_ns: int) -> Status:
         done=total("done"),
         errors=total("errors"),
         in_flight=total("in_flight"),
+        waits_s=max((float(worker.latest.get("waits_s", 0.0)) for worker in workers), default=0.0),
     )
 
 

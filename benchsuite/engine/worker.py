@@ -119,8 +119,16 @@ class PipeFeed:
 
 
 def say_how_it_goes(loop: Loop) -> None:
-    """The counts so far."""
-    say({"sent": loop.sent, "done": loop.ended, "errors": loop.failed, "in_flight": loop.busy})
+    """The counts so far, and for how long a refused slot still waits."""
+    say(
+        {
+            "sent": loop.sent,
+            "done": loop.ended,
+            "errors": loop.failed,
+            "in_flight": loop.busy,
+            "waits_s": loop.schedule.waits_s(time.monotonic_ns()) if loop.spec.waits else 0.0,
+        }
+    )
 
 
 def say(message: dict[str, object]) -> None:

@@ -12,6 +12,16 @@ METRICS: Final = MappingProxyType(
         "itl": ("ITL", "gaps between token events, pooled over requests; n counts gaps"),
         "e2e": ("E2E", "end of the answer − sent"),
         "e2e_from_due": ("E2E from due", "end of the answer − when the schedule wanted the request sent"),
+        "server_load": ("server: load", "loading the model, as the server says"),
+        "server_queue": ("server: queue", "waiting in the server's queue, as it says"),
+        "server_prefill": ("server: prefill", "reading the prompt up to the first token, as the server says"),
+        "server_first": ("server: first token", "from the request to its first token, as the server says"),
+        "server_decode": ("server: decode", "from the first token to the last, as the server says"),
+        "server_rest": (
+            "network and rest",
+            "TTFT − the server's load, queue and prefill, as far as it tells them (E2E − its total where it "
+            "tells no more); never cut at 0",
+        ),
         "send_lag": ("send lag", "sent − due: how late the client was"),
         "reader_lag": ("reader lag", "when we held an arrival − its stamp"),
         "connect": ("connect", "TCP connect time, the round trip; never part of TTFT"),
@@ -32,6 +42,8 @@ RATES: Final = MappingProxyType(
             "prefill tok/s",
             "uncached prompt tokens / (TTFT − the server's queue time): an estimate",
         ),
+        "requests_per_hour": ("req/h", "answered requests of a batch / hours from its creation to its end"),
+        "turnaround_s": ("turnaround, s", "a batch's creation to its end, by the server's clock if it tells"),
         "cost_per_1k_usd": ("$/1k requests", "dollars for 1,000 requests at this load, at the prices stored"),
         "cost_per_1k_as_asked_usd": (
             "$/1k requests as asked",
@@ -54,6 +66,7 @@ WINDOWS: Final = MappingProxyType(
         "closed": "from the send that filled all slots to the last send",
         "open": "one E2E (p95) after the first due to the last due, or the whole trial if it is short",
         "offline": "first send to last end",
+        "batch-api": "from a batch's creation to its end",
     }
 )
 """Kind of load → what throughput is counted over."""

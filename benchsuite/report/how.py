@@ -4,10 +4,13 @@ import shlex
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from benchsuite.report.batches import batch_lines
 from benchsuite.report.definitions import METRICS, RATES, WINDOWS
+from benchsuite.report.identity import identity_words
 from benchsuite.report.money import price_lines
 from benchsuite.report.render import listing, words
 from benchsuite.report.screen import error_line, point_name, target_line, workload_line
+from benchsuite.report.timing import split_line
 from benchsuite.report.units import NOTHING, dollars, half_width, number, rounded, several, spread
 from benchsuite.types import Estimate, Manifest, Run, Summary, WorkerHealth
 
@@ -55,18 +58,15 @@ def _wrapped(rows: Iterable[str], width: int) -> Iterator[str]:
 def _who(run: Run) -> Iterator[str]:
     manifest, identity = run.manifest, run.manifest.identity
     yield target_line(manifest)
-    facts = [f"{key} {value}" for key, value in identity.details.items()]
-    if identity.slots is not None:
-        facts.insert(0, f"{identity.slots} slots")
-    if identity.context_tokens is not None:
-        facts.insert(0, f"context of {identity.context_tokens:,} tokens")
-    if facts:
-        yield f"The server says: {', '.join(facts)}."
+    if facts := identity_words(identity):
+        yield f"The server: {', '.join(facts)}."
     if manifest.launch_command:
         took = "" if manifest.launch_seconds is None else f", ready after {manifest.launch_seconds:.2f} s"
         if manifest.load_seconds is not None:
-            took += f", {manifest.load_seconds:.2f} s of it for loading the model"
+            took += f"; loading the model took {manifest.load_seconds:.2f} s"
         yield f"Started with: {manifest.launch_command}{took}"
+    elif manifest.load_seconds is not None:
+        yield f"Before the clock the model was loaded, in {manifest.load_seconds:.2f} s."
     machine = manifest.machine
     yield (
         f"Client: benchsuite {manifest.version}, metrics {manifest.metrics_version}, Python {machine.python} "
@@ -85,6 +85,10 @@ def _sent(manifest: Manifest) -> Iterator[str]:
     workload, lengths = manifest.workload, manifest.lengths
     yield f"{workload_line(manifest)}."
     yield f"Endpoint: {manifest.endpoint or 'chat'}. Seed {manifest.seed}, nonce {manifest.nonce}."
+    if workload.reasoning:
+        yield f"Reasoning: {workload.reasoning}, as asked with --reasoning."
+    if manifest.reset_cache:
+        yield "The server was asked to empty its prefix cache before the warm-up and before each trial."
     yield f"Workload digest {manifest.workload_digest[:_DIGEST_SHOWN]}: the same digest asks the same."
     digests = [trial for trial in manifest.trials if trial.plan_digest]
     if digests:
@@ -92,6 +96,13 @@ def _sent(manifest: Manifest) -> Iterator[str]:
             f"{trial.point}-{trial.trial} {trial.plan_digest[:_DIGEST_SHOWN]}" for trial in digests
         )
         yield f"Plan digests (point-trial), over all bodies sent: {shown}."
+    if workload.bodies is not None:
+        yield (
+            f"Bodies: {workload.bodies.number:,} lines of {workload.bodies.name} (SHA-256 "
+            f"{workload.bodies.sha256[:_DIGEST_SHOWN]}), word for word and in order. Each trial goes on where "
+            "the one before ended, or begins at its share of the file; warm-up sends its last lines."
+        )
+        return
     if lengths is None:
         yield "Prompt lengths weren't fitted to the server."
     elif lengths.source == "usage":
@@ -102,7 +113,8 @@ def _sent(manifest: Manifest) -> Iterator[str]:
     else:
         yield "Prompt lengths are a guess of one token a word: the server reports no usage."
     equal = "text" if workload.same == "text" else "number of tokens"
-    yield f"Prompts have the same {equal} on every server; the prefix cache is {workload.cache}."
+    how = f": {manifest.caching}" if manifest.caching else ""
+    yield f"Prompts have the same {equal} on every server. Cache {workload.cache}{how}."
 
 
 def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
@@ -116,7 +128,8 @@ def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
         for name, metric in row.metrics.items()
     ]
     headings = ["ms", "n", *_QUANTILES]
-    yield listing(headings, table, width=width, styled=styled, right=headings[1:])
+    if table:
+        yield listing(headings, table, width=width, styled=styled, right=headings[1:])
     for name, estimate in row.rates.items():
         if estimate.value is not None:
             basis = f" ({estimate.basis})" if estimate.basis else ""
@@ -131,6 +144,8 @@ def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
     if bases:
         yield words(f"  Intervals (±) are 95 %, from: {'; '.join(bases)}.", width=width, indent=4)
     yield words(f"  {_means(row)}", width=width, indent=4)
+    if split := split_line(row):
+        yield words(f"  {split}.", width=width, indent=4)
     yield words(f"  Throughput's window: {WINDOWS[row.point.load]}.", width=width, indent=4)
 
 
@@ -180,7 +195,8 @@ def _definitions(run: Run) -> Iterator[str]:
 def _excluded(run: Run) -> Iterator[str]:
     workload = run.manifest.workload
     least = f", at least {workload.warm_up_seconds:g} s" if workload.warm_up_seconds else ""
-    yield f"Warm-up before each point (trial 0{least}): kept in the store, in none of the numbers."
+    if not workload.batch:
+        yield f"Warm-up before each point (trial 0{least}): kept in the store, in none of the numbers."
     for row in run.summaries:
         failed = {name: count for name, count in row.outcomes.items() if name != "ok" and count}
         if failed:
@@ -196,6 +212,9 @@ def _excluded(run: Run) -> Iterator[str]:
 
 def _client(run: Run, now: datetime) -> Iterator[str]:
     manifest = run.manifest
+    if manifest.workload.batch:
+        yield from batch_lines(run)
+        return
     workers = [worker for trial in manifest.trials for worker in trial.workers]
     yield _stamps(workers)
     for row in run.summaries:

@@ -1,6 +1,7 @@
 """Stored runs as a list, and the other tables of a few words."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from benchsuite.driver import BatchApi, Driver, HasMetrics, ResetsCache, Setting, Tokenizes
 from benchsuite.report.points import Column, quantile
@@ -131,6 +132,24 @@ def unfinished_lines(runs: Sequence[RunDir]) -> Iterator[str]:
             names = f"{', '.join(ids[:_NAMED])}{', …' if len(ids) > _NAMED else ''}"
             advice = ": `benchsuite store recover` keeps what was recorded" if ids is cut_off else ""
             yield f"{count} ({names}){advice}."
+
+
+KINDS: Final = ("self-hosted", "hosted", "other")
+"""Where backends run, in the order of telling."""
+
+
+def backend_kind(found: Driver) -> str:
+    """One of `KINDS`: on a machine of one's own, at somebody who wants a key, or wherever its URL says."""
+    if found.capabilities.launch or found.default_url.startswith("http://"):
+        return "self-hosted"
+    return "hosted" if found.default_url or found.key_variables else "other"
+
+
+def grouped(rows: Iterable[Sequence[str]], order: Sequence[str]) -> list[Sequence[str]]:
+    """Rows sorted by their first cell as `order` has it, which only the first of a group keeps."""
+    ordered = sorted(rows, key=lambda row: order.index(row[0]))
+    firsts = {row[0]: index for index, row in reversed(list(enumerate(ordered)))}
+    return [row if firsts[row[0]] == index else ("", *row[1:]) for index, row in enumerate(ordered)]
 
 
 def capability_rows(found: Driver) -> tuple[tuple[str, str], ...]:

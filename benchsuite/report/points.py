@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from benchsuite.report.money import cost_cell
-from benchsuite.report.units import NOTHING, number
+from benchsuite.report.units import NOTHING, duration, number, rounded
 from benchsuite.types import Estimate, Noun, Point, Run, Summary
 
 
@@ -29,6 +29,8 @@ class Column(Noun, frozen=True, kw_only=True):
 def point_columns(run: Run) -> tuple[Column, ...]:
     """The columns of a run's table; those that say what varies come first."""
     rows = run.summaries
+    if rows and all(row.point.batch for row in rows):
+        return _batch_columns(run)
     scheduled = any(row.point.load != "closed" for row in rows)
 
     def column(*heading: str, cell: Callable[[Summary], str], drop: int = 0) -> Column:
@@ -47,7 +49,7 @@ def point_columns(run: Run) -> tuple[Column, ...]:
             column("p99", cell=_latency("ttft", "p99")),
         ]
     if any("ttfo" in row.metrics for row in rows):
-        columns.append(column("TTFO p50", cell=_latency("ttfo", "p50"), drop=5))
+        columns.append(column("TTFO p50", cell=_ttfo, drop=5))
     columns += [
         column("TPOT p50", cell=_latency("tpot", "p50", interval=True), drop=1),
         column("tok/s", "per user", cell=_rate("tokens_per_s_per_user"), drop=3),
@@ -65,6 +67,43 @@ def point_columns(run: Run) -> tuple[Column, ...]:
     return *columns, Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True)
 
 
+def _batch_columns(run: Run) -> tuple[Column, ...]:
+    """The same for a batch API, of which there is no latency of a request."""
+    rows = run.summaries
+
+    def column(*heading: str, cell: Callable[[Summary], str], drop: int = 0) -> Column:
+        return Column(heading=heading, cells=tuple(cell(row) for row in rows), drop=drop)
+
+    varying = [each for each in _axes(rows) if len(set(each.cells)) > 1]
+    columns = [
+        *varying,
+        column("turnaround", cell=_turnaround),
+        column("req/h", cell=_rate("requests_per_hour")),
+        column("tok/s", "total", cell=_rate("output_tokens_per_s"), drop=1),
+        column("tokens in", "a request", cell=_mean("prompt_tokens"), drop=3),
+        column("out", cell=_mean("output_tokens"), drop=2),
+    ]
+    if run.manifest.token_price is not None:
+        columns.append(column("$/1k req", "billed", cell=lambda row: cost_cell(run.manifest, row)))
+    columns.append(column("ok/n", cell=lambda row: f"{row.outcomes.get('ok', 0):,}/{row.requests:,}"))
+    return *columns, Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True)
+
+
+def _turnaround(row: Summary) -> str:
+    found = row.rates.get("turnaround_s")
+    return NOTHING if found is None or found.value is None else duration(1000 * found.value)
+
+
+def _mean(name: str) -> Callable[[Summary], str]:
+    """A cell with one mean."""
+
+    def cell(row: Summary) -> str:
+        value = row.means.get(name)
+        return NOTHING if value is None else rounded(value)
+
+    return cell
+
+
 def quantile(summary: Summary, metric: str, name: str) -> Estimate | None:
     """One quantile of one metric; None: the point has no such metric."""
     found = summary.metrics.get(metric)
@@ -74,6 +113,14 @@ def quantile(summary: Summary, metric: str, name: str) -> Estimate | None:
 def _latency(metric: str, name: str, *, interval: bool = False) -> Callable[[Summary], str]:
     """A cell with one quantile in ms."""
     return lambda row: number(quantile(row, metric, name), unit="ms", interval=interval)
+
+
+def _ttfo(row: Summary) -> str:
+    """The cell of the first visible token; where nobody saw one, what that takes."""
+    found = row.metrics.get("ttfo")
+    if found is not None and not found.n and row.outcomes.get("ok", 0) and row.point.output_tokens:
+        return f"takes >{row.point.output_tokens:,} out"
+    return _latency("ttfo", "p50")(row)
 
 
 def _rate(name: str) -> Callable[[Summary], str]:

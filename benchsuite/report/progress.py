@@ -34,7 +34,10 @@ def _state(progress: Progress) -> str:
         done = f"{min(progress.elapsed_s, progress.total_s):.0f} of {progress.total_s:g} s"
     else:
         done = f"{progress.done:,} done"
-    parts = [done, f"{rounded(progress.rate)} req/s"]
+    parts = [done]
+    if progress.waits_s:
+        parts.append(f"waiting {progress.waits_s:.0f} s as the server asks (Retry-After)")
+    parts.append(f"{rounded(progress.rate)} req/s")
     if progress.ttft_ms is not None:
         parts.append(f"TTFT {rounded(progress.ttft_ms)} ms")
     if progress.tokens_per_s is not None:

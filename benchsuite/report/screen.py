@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from benchsuite.errors import UsageError
+from benchsuite.report.batches import completion_lines, in_words
 from benchsuite.report.money import cost_clause, price_note
 from benchsuite.report.points import point_columns, quantile
 from benchsuite.report.render import COLOURS, table, words
+from benchsuite.report.timing import split_lines
 from benchsuite.report.units import duration, error_ms, number, several
 from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning
 from benchsuite.workload.load import load, workload_digest
@@ -35,13 +37,19 @@ def screen(
     ]
     if run.summaries:
         parts += [table(point_columns(run), width=width, styled=styled), ""]
+    split = [words(f" {line}", width=width, indent=3) for line in split_lines(run)]
+    parts += [*split, ""] if split else []
     told = list(warning_lines(run))
     parts += [
         words(f" {line}", width=width, styled=styled, style=COLOURS.get(level, ""), indent=3)
         for level, line in told
     ]
     parts += [""] if told else []
-    parts.append(words(f" {error_line(manifest, now or datetime.now(UTC))}", width=width, indent=1))
+    if manifest.workload.batch:
+        last = list(completion_lines(run))
+    else:
+        last = [error_line(manifest, now or datetime.now(UTC))]
+    parts += [words(f" {line}", width=width, indent=1) for line in last]
     kept = f" Run {short_id(manifest.run_id)} kept in {store} · show {selector} --how"
     parts.append(words(kept, width=width, indent=1))
     return "\n".join(parts)
@@ -55,6 +63,8 @@ def target_line(manifest: Manifest) -> str:
     parts = [f"{server} {where}", manifest.model or "its model"]
     if quantization := identity.details.get("quantization"):
         parts[1] += f", {quantization}"
+    if "endpoint" in manifest.options:
+        parts.append(f"endpoint {manifest.endpoint}")
     if manifest.gpu:
         parts.append(f"{manifest.gpu} as stated")
     return " · ".join(parts)
@@ -65,15 +75,17 @@ def workload_line(manifest: Manifest) -> str:
     workload, points = manifest.workload, len(manifest.points)
     lengths = (
         f"about {several([f'{n:,}' for n in workload.prompt_tokens])} in, "
-        f"{several([f'{n:,}' for n in workload.output_tokens])} out"
+        f"{several([f'{n:,}' for n in workload.output_tokens])} out, {workload.cache} cache"
     )
+    if workload.bodies is not None:
+        lengths = f"the {workload.bodies.number:,} bodies of {workload.bodies.name}, word for word"
     trials = f"{points} point{'s' * (points != 1)} × {workload.trials} trial{'s' * (workload.trials != 1)}"
     if workload.requests is not None:
         length = f"{workload.requests:,} requests each"
     else:
         length = f"{workload.seconds:g} s each"
     name = workload_name(manifest)
-    return f"{name}: {lengths}, {workload.cache} cache · {trials} of {length}"
+    return f"{name}: {lengths} · {trials} of {length}"
 
 
 def workload_name(manifest: Manifest) -> str:
@@ -120,6 +132,8 @@ def sentence(run: Run) -> str:
 
 
 def _first(who: str, row: Summary) -> str:
+    if row.point.batch:
+        return f"{who}: {in_words(row)}"
     lead = "ttft" if row.point.load == "closed" else "ttft_from_due"
     ttft = quantile(row, lead, "p50")
     per_user, total = row.rates.get("tokens_per_s_per_user"), row.rates.get("output_tokens_per_s")
@@ -138,6 +152,8 @@ def _with(row: Summary) -> str:
     """The load in running text."""
     if row.point.load == "closed":
         return f"with {row.point.concurrency:,} in flight"
+    if row.point.batch:
+        return "in a batch"
     return row.point.label if row.point.load == "offline" else f"at {row.point.label}"
 
 
@@ -157,14 +173,21 @@ def warning_lines(run: Run) -> Iterable[tuple[str, str]]:
         where = f" ({'; '.join(names)})" if names and len(run.summaries) > 1 else ""
         word = "note" if level == "told" else level
         yield level, f"{word}{where}: {message}" + (f" → {advice}" if advice else "")
-    unseen = [row for row in run.summaries if "ttfo" in row.metrics and not row.metrics["ttfo"].n]
+    # Runs of before had no rule for it.
+    unseen = [
+        row
+        for row in run.summaries
+        if "ttfo" in row.metrics
+        and not row.metrics["ttfo"].n
+        and all(warning.code != "no_visible_answer" for warning in row.warnings)
+    ]
     if unseen:
         at = "; ".join(point_name(run, row) for row in unseen)
         where = f" ({at})" if len(run.summaries) > 1 else ""
         yield "told", f"note{where}: no TTFO, as no answer got past its reasoning → raise --output-tokens"
     if note := price_note(run.manifest.gpu, run.manifest.price):
         yield "told", f"note: {note}"
-    if run.manifest.workload.trials < FEWEST_TRIALS:
+    if run.manifest.workload.trials < FEWEST_TRIALS and not run.manifest.workload.batch:
         yield "told", "note: too few trials for intervals that hold → --trials 3"
 
 

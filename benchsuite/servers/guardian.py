@@ -1,4 +1,4 @@
-"""Ends an engine for certain: run as `python -P -m benchsuite.servers.guardian -- COMMAND…`.
+"""Ends an engine for certain: run as `python -P -m benchsuite.servers.guardian [--wakes] [END] -- COMMAND…`.
 
 It stands between benchsuite and an engine in a session of its own and speaks through the three
 standard streams: stdin is a pipe that benchsuite alone can write to and never does, so its end means
@@ -6,8 +6,13 @@ that benchsuite is gone, however it went; stdout gets one line, the engine's pro
 engine's log. When stdin ends, when a signal says so, or when the engine ends by itself, every process
 that came from the engine is ended: SIGTERM, five seconds, SIGKILL, until none is left. The exit code
 is the engine's, 128 + n after signal n, 127 where it couldn't be started.
+
+END is a command that stops what COMMAND started, as a JSON array of its words; it is run before the rest is
+ended. With `--wakes` COMMAND only wakes a server: once it has ended well, the guardian waits on. A server
+that isn't a descendant, because it was there before or is somebody else's child, has only END to stop it.
 """
 
+import json
 import os
 import select
 import signal
@@ -18,6 +23,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 GRACE_S = 5.0
+END_S = 20.0
+"""How long the command that stops a server may take."""
 LOOK_EVERY_S = 0.02
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -35,7 +42,9 @@ class Process(NamedTuple):
 
 def main() -> None:
     """Start the command behind `--`, watch over it, and leave with its exit code."""
-    command = sys.argv[sys.argv.index("--") + 1 :]
+    own, command = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
+    wakes = "--wakes" in own
+    stop = json.loads(own[-1]) if own and own[-1] != "--wakes" else []
     wake = _wake_on(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     die_with_us = _become_reaper()
     try:
@@ -52,6 +61,10 @@ def main() -> None:
         sys.exit(127)
     os.write(1, b"%d\n" % engine.pid)
     code = _watch(engine, wake)
+    if wakes and code == 0:
+        _wait(engine, wake)
+    if stop and not (wakes and code):
+        _stop(stop)
     _end(engine, code)
     sys.exit(engine.returncode if engine.returncode >= 0 else 128 - engine.returncode)
 
@@ -66,6 +79,26 @@ def _watch(engine: subprocess.Popen[bytes], wake: int) -> int | None:
             return code
         if 0 in readable and not os.read(0, 4096):
             return None
+
+
+def _wait(engine: subprocess.Popen[bytes], wake: int) -> None:
+    """The command has ended and what it woke goes on: sleep until that has to be stopped."""
+    while True:
+        readable, _, _ = select.select([0, wake], [], [])
+        if wake in readable and set(os.read(wake, 4096)) - {signal.SIGCHLD}:
+            return
+        _reap(engine)
+        if 0 in readable and not os.read(0, 4096):
+            return
+
+
+def _stop(command: list[str]) -> None:
+    """Run the command that stops a server, for as long as that may take; its words go to the log."""
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, stderr=2)
+        process.wait(END_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(f"{command[0]} didn't stop the server: {error}", file=sys.stderr)
 
 
 def _end(engine: subprocess.Popen[bytes], code: int | None) -> None:

@@ -1,6 +1,7 @@
 """Start an engine from a driver's `Launch`, wait until it answers, and end it for certain."""
 
 import http.client
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ HOST = "127.0.0.1"
 ASK_EVERY_S = 0.05
 ASK_TIMEOUT_S = 2.0
 TELL_EVERY_S = 1.0
+END_S = 20.0
 TAIL_BYTES = 16384
 LOG_BYTES = 1_000_000
 
@@ -41,7 +43,8 @@ class Server:
 
     `version` is that of its Python package, empty where it is none. `pid` is the engine's own process, not
     the guardian's; `command_masked` holds no key, home or
-    foreign folder; `seconds_to_ready` runs from the start of the process to the first 200.
+    foreign folder; `seconds_to_ready` runs from the start of the process to the first 200. `image`: the
+    one that it runs from, with its digest; empty: it runs from none.
     """
 
     url: str
@@ -51,6 +54,7 @@ class Server:
     guardian: "subprocess.Popen[bytes]"
     log: BinaryIO
     version: str = ""
+    image: str = ""
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines that the engine wrote to stdout or stderr; only while the `with` lasts."""
@@ -149,6 +153,7 @@ def launched(
     }
     words = (*launch.argv, *(launch.dummy_arguments if model.dummy else ()))
     argv = [_fill(part, values) for part in words]
+    end = [_fill(part, values) for part in launch.end]
     # The user's own environment goes before the driver's; a number of threads that was asked for before both.
     ours = {name: _fill(value, values) for name, value in launch.env.items()}
     asked = {name: ours[name] for name, value in launch.env.items() if threads and "{threads}" in value}
@@ -156,7 +161,10 @@ def launched(
     if launch.module:
         # The installed engine, not a checkout of it that the working directory may be.
         env["PYTHONSAFEPATH"] = "1"
-    with tempfile.TemporaryFile() as log, _guarded(argv, env, log) as (guardian, pid, started):
+    with (
+        tempfile.TemporaryFile() as log,
+        _guarded(argv, env, log, end, launch.daemon) as (guardian, pid, started),
+    ):
         try:
             _await_ready(launch, port, guardian, log, started, on_wait)
         except TargetError as error:
@@ -189,12 +197,16 @@ def _default_threads() -> int:
 
 @contextmanager
 def _guarded(
-    argv: Sequence[str], env: dict[str, str], log: BinaryIO
+    argv: Sequence[str], env: dict[str, str], log: BinaryIO, end: Sequence[str] = (), wakes: bool = False
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int, float]]:
-    """The guardian, the engine's process id and when it was started (monotonic seconds)."""
+    """The guardian, the engine's process id and when it was started (monotonic seconds).
+
+    `end`: a command that stops what `argv` started; `wakes`: `argv` only wakes a server and ends.
+    """
     started = time.monotonic()
+    own = (*(("--wakes",) if wakes else ()), *((json.dumps(list(end)),) if end else ()))
     guardian = subprocess.Popen(
-        [sys.executable, "-P", "-m", "benchsuite.servers.guardian", "--", *argv],
+        [sys.executable, "-P", "-m", "benchsuite.servers.guardian", *own, "--", *argv],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -218,6 +230,9 @@ def _guarded(
             # Someone killed the guardian itself: what is left of the engine's group is ours to end.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
+            if end:
+                with suppress(OSError, subprocess.TimeoutExpired):
+                    subprocess.run(end, check=False, env=env, timeout=END_S, stdout=log, stderr=log)
 
 
 def _await_ready(

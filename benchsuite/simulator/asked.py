@@ -1,121 +1,149 @@
-"""Reads what a completion request asks for."""
+"""What a completion request asks for, whatever dialect it came in."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from benchsuite.simulator.config import SimConfig
 
+Reason = Literal["invalid", "context", "key", "model", "path", "method", "rate_limit", "failed", "overloaded"]
+Body = TypeVar("Body")
+
+STATUSES: dict[str, int] = {
+    **{"invalid": 400, "context": 400, "key": 401, "model": 404, "path": 404, "method": 405},
+    **{"rate_limit": 429, "failed": 500, "overloaded": 503},
+}
+"""The usual HTTP status of each reason; a dialect may have another."""
+
 
 class Refused(Exception):
-    """A request that gets an error at once, in the words of OpenAI's API."""
+    """A request that gets an error at once; each dialect has its own words and shape for it.
 
-    def __init__(self, status: int, message: str, kind: str, code: str | None = None) -> None:
+    `tokens` and `room`: for the reason `context`, the prompt's length and what there is room for.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, tokens: int = 0, room: int = 0) -> None:
         super().__init__(message)
-        self.status = status
+        self.reason = reason
         self.message = message
-        self.kind = kind
-        self.code = code
+        self.status = STATUSES[reason]
+        self.tokens = tokens
+        self.room = room
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A sound completion request. `prompt`: its tokens, kept only where there is a prefix cache."""
+    """A sound completion request.
 
-    chat: bool
+    `kind`: which of its dialect's doors it came through; `forms`: whatever else changes the bytes of
+    its events. `prompt`: its tokens, kept only where there is a prefix cache; the first `cache_to` of
+    them may be looked up and remembered (-1: all), apart from those with another `salt`; `held` tokens
+    are cached in any case. `reasoning`: so many of the first tokens, not `shown` ones come without an
+    event. `exact`: it can't end before its last token. `load_ns`: the model is loaded first.
+    """
+
+    kind: str
     model: str
     prompt: list[Any]
     prompt_tokens: int
     output_tokens: int
     stream: bool
-    include_usage: bool
-    cache: bool
+    forms: tuple[str, ...] = ()
+    include_usage: bool = True
+    cache: bool = True
+    cache_to: int = -1
+    salt: str = ""
+    held: int = 0
+    reasoning: int = 0
+    shown: bool = True
+    exact: bool = False
+    load_ns: int = 0
 
 
-class _Part(msgspec.Struct, gc=False):
-    text: str = ""
+class Times(msgspec.Struct, gc=False):
+    """An answer's true schedule: waiting in line, loading, from service to first token, to the last one.
+
+    The last is filled in when it is known, which is before the last token is due.
+    """
+
+    queue_ns: int = 0
+    load_ns: int = 0
+    prefill_ns: int = 0
+    decode_ns: int = 0
+
+    @property
+    def total_ns(self) -> int:
+        """From the request's arrival to the last token."""
+        return self.queue_ns + self.load_ns + self.prefill_ns + self.decode_ns
 
 
-class _Message(msgspec.Struct, gc=False):
-    content: str | list[_Part] | None = None
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What will be said. `reasoning` of the `tokens` come first; `cached` and `written` prompt tokens."""
+
+    asked: Asked
+    tokens: int
+    reasoning: int
+    cached: int = 0
+    written: int = 0
+    stopped: bool = False
+    times: Times = msgspec.field(default_factory=Times)
+
+    @property
+    def computed(self) -> int:
+        """Prompt tokens that weren't cached."""
+        return self.asked.prompt_tokens - self.cached
 
 
-class _StreamOptions(msgspec.Struct, gc=False):
-    include_usage: bool | None = None
+class Part(msgspec.Struct, gc=False):
+    """A piece of a message; other than texts they count nothing."""
+
+    text: str | None = None
 
 
-class _Body(msgspec.Struct, gc=False):
-    model: str = ""
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    cache_prompt: bool | None = None
+class Message(msgspec.Struct, gc=False):
+    """A message, in the shape that most dialects share."""
+
+    content: str | list[Part] | None = None
 
 
-class _Chat(_Body, kw_only=True, gc=False):
-    messages: list[_Message]
+def words(texts: Iterable[str]) -> list[str]:
+    """The tokens of some texts: their words."""
+    found: list[str] = []
+    for text in texts:
+        found += text.split()
+    return found
 
 
-class _Completion(_Body, kw_only=True, gc=False):
-    prompt: str | list[Any]
+def texts(content: str | list[Part] | None) -> list[str]:
+    """The texts of a message."""
+    if isinstance(content, str):
+        return [content]
+    return [part.text for part in content or () if part.text]
 
 
-_CHAT = msgspec.json.Decoder(_Chat)
-_COMPLETION = msgspec.json.Decoder(_Completion)
-
-
-def read(body: bytes, chat: bool, config: SimConfig) -> Asked:
-    """The request in `body`; raises Refused where it makes no sense or asks too much."""
+def decoded(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
+    """The body; raises Refused where it makes no sense."""
     try:
-        said: _Chat | _Completion = _CHAT.decode(body) if chat else _COMPLETION.decode(body)
+        return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(400, f"the body can't be read: {error}", "invalid_request_error") from None
-    if config.strict and said.model != config.model:
-        raise Refused(404, "there is no such model here", "invalid_request_error", "model_not_found")
-    template = [""] * config.template_tokens
-    prompt = template + _words(said.messages) if isinstance(said, _Chat) else _plain(said.prompt, template)
-    room = config.context_tokens - len(prompt)
-    if room < 0:
-        raise Refused(
-            400,
-            f"This server's context length is {config.context_tokens} tokens; the prompt has {len(prompt)}.",
-            "invalid_request_error",
-            "context_length_exceeded",
+        raise Refused("invalid", f"the body can't be read: {error}") from None
+
+
+def room(config: SimConfig, prompt_tokens: int, limit: int | None, name: str = "max_tokens") -> int:
+    """How many tokens the answer gets; raises Refused where the prompt is too long or `limit` below 1."""
+    left = config.context_tokens - prompt_tokens
+    if left < 0:
+        message = (
+            f"This server's context length is {config.context_tokens} tokens; the prompt has {prompt_tokens}."
         )
-    limit = said.max_tokens if said.max_completion_tokens is None else said.max_completion_tokens
+        raise Refused("context", message, tokens=prompt_tokens, room=config.context_tokens)
     if limit is not None and limit < 1:
-        raise Refused(400, "max_tokens has to be at least 1", "invalid_request_error")
-    options = said.stream_options
-    return Asked(
-        chat=chat,
-        model=said.model or config.model,
-        prompt=prompt if config.prefix_cache else [],
-        prompt_tokens=len(prompt),
-        output_tokens=min(limit or config.default_max_tokens, max(room, 1)),
-        stream=bool(said.stream),
-        include_usage=config.usage and options is not None and bool(options.include_usage),
-        cache=said.cache_prompt is not False,
-    )
+        raise Refused("invalid", f"{name} has to be at least 1")
+    return min(limit or config.default_max_tokens, max(left, 1))
 
 
-def _words(messages: list[_Message]) -> list[str]:
-    words: list[str] = []
-    for message in messages:
-        content = message.content
-        if isinstance(content, str):
-            words += content.split()
-        else:
-            for part in content or ():
-                words += part.text.split()
-    return words
-
-
-def _plain(prompt: str | list[Any], template: list[str]) -> list[Any]:
-    """A text, which gets the template too, a list of token ids, or a list with just one of either."""
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
-        prompt = prompt[0]
-    if isinstance(prompt, str):
-        return template + prompt.split()
-    if not all(type(token) is int for token in prompt):
-        raise Refused(400, "prompt has to be one text or one list of token ids", "invalid_request_error")
-    return prompt
+def known(config: SimConfig, model: str | None) -> str:
+    """The model that answers; raises Refused where a strict server hasn't got it."""
+    if config.strict and model != config.model:
+        raise Refused("model", "there is no such model here")
+    return model or config.model

@@ -6,6 +6,8 @@ import ssl
 import struct
 import time
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import httptools
@@ -16,11 +18,19 @@ from benchsuite.simulator.wakeup import WRITE
 
 _READ_BYTES = 1 << 16
 _MOST_PIPELINED = 16
+_HEADERS = {
+    **{name: name.decode() for name in (b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key")},
+    **{name: name.decode() for name in (b"anthropic-version", b"content-type")},
+}
+"""Headers, in small letters, that somebody looks at."""
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
-    """A request received in full. `plain`: its sender can't read chunks; `close`: it wants no more."""
+    """A request received in full. `plain`: its sender can't read chunks; `close`: it wants no more.
+
+    `query`: what follows the `?`, not decoded. `headers`: those of `_HEADERS` that came, in small letters.
+    """
 
     method: str
     path: str
@@ -29,6 +39,8 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
     received_ns: int
     plain: bool
     close: bool
+    query: str = ""
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Host(Protocol):
@@ -49,7 +61,7 @@ class Connection:
 
     __slots__ = (
         *("fd", "over", "_sock", "_host", "_tls", "_parser", "_inbox", "_busy", "_backlog", "_closing"),
-        *("_path", "_request_id", "_body"),
+        *("_path", "_request_id", "_body", "_headers"),
     )
 
     def __init__(self, sock: socket.socket, host: Host, context: ssl.SSLContext | None) -> None:
@@ -101,6 +113,7 @@ class Connection:
         self._path = b""
         self._request_id = b""
         self._body = b""
+        self._headers: dict[str, str] = {}
 
     def on_url(self, url: bytes) -> None:
         """httptools: the request's target, maybe in pieces."""
@@ -112,6 +125,8 @@ class Connection:
             self._request_id = value
         elif len(name) == 6 and name.lower() == b"expect":
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif known := _HEADERS.get(name.lower()):
+            self._headers[known] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         """httptools: the body, maybe in pieces."""
@@ -122,15 +137,18 @@ class Connection:
         parser = self._parser
         if parser is None:
             return
+        path, _, query = self._path.partition(b"?")
         self._inbox.append(
             Incoming(
                 method=parser.get_method().decode("ascii", "replace"),
-                path=self._path.partition(b"?")[0].decode("latin-1"),
+                path=path.decode("latin-1"),
                 request_id=self._request_id.decode("latin-1"),
                 body=self._body,
                 received_ns=time.monotonic_ns(),
                 plain=parser.get_http_version() == "1.0",
                 close=not parser.should_keep_alive(),
+                query=query.decode("latin-1"),
+                headers=self._headers,
             )
         )
         if len(self._inbox) > _MOST_PIPELINED:

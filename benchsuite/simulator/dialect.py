@@ -1,224 +1,230 @@
-"""The OpenAI dialect as bytes, encoded once for each shape of answer and not once for each token."""
+"""What every dialect has in common: bytes that are ready before the clock needs them."""
 
 import math
-import time
-from http import HTTPStatus
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from benchsuite import __version__
-from benchsuite.simulator.asked import Asked, Refused
+from benchsuite.simulator.asked import Answer, Asked, Refused
 from benchsuite.simulator.config import SimConfig
+from benchsuite.simulator.connection import Incoming
+from benchsuite.simulator.http import Page, framed, last
 
-SERVER = "benchsuite-sim"
-WORDS = (
+WORDS: Final = (
     *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath"),
     *("inlet", "jetty", "knoll", "larch", "maple", "north", "ocean", "prairie"),
 )
 """What every answer says, over and over; one word is one token."""
+UNICODE_WORDS: Final = (
+    *("größe", "naïve", "señal", "кедр", "λίθος", "東京", "한글", "añil"),
+    *("žluť", "øre", "çay", "日本語", "été", "ñandú", "🌲", "prairie"),
+)
+SIM_VERSION_SUFFIX: Final = "+sim"
+"""At the end of each version that it tells, so that nobody takes it for the real thing."""
 
 _MOST_SHAPES = 256
-_encode = msgspec.json.encode
+Kind = Literal["content", "reasoning"]
+Varies = Literal["text", "number", "answer"]
+encode = msgspec.json.encode
 
 
-class Shape(msgspec.Struct, frozen=True, gc=False):
-    """Ready bytes of one kind of stream. `content[i]` and `reasoning[i]`: event i, then again from 0."""
+class Vocabulary:
+    """The words of a configuration."""
 
-    opening: str
-    choice: str
-    closing: str
-    role: bytes
-    content: list[bytes]
-    reasoning: list[bytes]
+    def __init__(self, config: SimConfig) -> None:
+        self._words = UNICODE_WORDS if config.words == "unicode" else WORDS
+
+    def text(self, start: int, tokens: int) -> str:
+        """The answer's words from number `start` on, each with a space before it."""
+        ring = self._words
+        return "".join(f" {ring[i % len(ring)]}" for i in range(start, start + tokens))
+
+    def period(self, size: int) -> int:
+        """After how many events of `size` tokens the same texts come again."""
+        return len(self._words) // math.gcd(len(self._words), size)
+
+
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """One token event: number `number` of all, of `kind`, with the text of tokens `start`… of that kind."""
+
+    kind: Kind
+    number: int
+    start: int
+    size: int
+    text: str
+
+
+class Api(ABC):
+    """What one API says; `Dialect` below makes streams of it. Bytes are bodies, without HTTP's framing."""
+
+    media: ClassVar[str] = "text/event-stream; charset=utf-8"
+
+    @abstractmethod
+    def read(self, incoming: Incoming, kind: str, found: dict[str, str]) -> Asked | Page:
+        """What is asked, or an answer at once; raises Refused. `found`: the names within the path."""
+
+    def varies(self, asked: Asked) -> Varies:
+        """What an event's bytes depend on: its text, also its number, or all of the answer."""
+        return "text"
+
+    def media_of(self, asked: Asked) -> str:
+        """A stream's type."""
+        return self.media
+
+    def headers(self, asked: Asked) -> str:
+        """Header lines of a stream."""
+        return ""
+
+    def comment(self, asked: Asked) -> bytes:
+        """Something that says nothing, sent at once; empty where the dialect has no such thing."""
+        return b": keep-alive\n\n"
+
+    def opening(self, answer: Answer) -> bytes:
+        """What precedes the first token; early, it is called before anything is known of the answer."""
+        return b""
+
+    @abstractmethod
+    def event(self, asked: Asked, piece: Piece, answer: Answer | None) -> bytes:
+        """One token event; `answer` is there where `varies` says that it has to be."""
+
+    def turn(self, answer: Answer) -> bytes:
+        """What stands between reasoning and content."""
+        return b""
+
+    @abstractmethod
+    def final(self, answer: Answer, piece: Piece) -> list[bytes]:
+        """The last token's event and all that follows, each to be a chunk."""
+
+    @abstractmethod
+    def broken(self, answer: Answer, piece: Piece) -> bytes:
+        """An error in the middle of a stream, instead of `piece`, and the stream's end."""
+
+    @abstractmethod
+    def whole(self, answer: Answer) -> Page:
+        """An answer that isn't streamed."""
+
+    @abstractmethod
+    def refusal(self, refused: Refused) -> Page:
+        """An error answer."""
 
 
 class Dialect:
-    """Makes the bytes of every answer; `plain` ones end with the connection instead of being chunked."""
+    """One API of one server: what it reads, and its answers as bytes, kept for each shape of stream."""
 
-    def __init__(self, config: SimConfig) -> None:
+    def __init__(self, api: Api, config: SimConfig) -> None:
+        self.api = api
         self._config = config
-        self._created = int(time.time())
-        self._shapes: dict[tuple[bool, str, bool, bool], Shape] = {}
-        self.version = _encode({"version": __version__, "server": SERVER})
-        card = {"id": config.model, "object": "model", "created": self._created, "owned_by": "benchsuite"}
-        self.models = _encode({"object": "list", "data": [card | {"max_model_len": config.context_tokens}]})
+        self._vocabulary = Vocabulary(config)
+        self._ready: dict[tuple[object, ...], list[bytes]] = {}
 
-    # ------------------------------------------------------------ streams
+    def read(self, incoming: Incoming, kind: str, found: dict[str, str]) -> Asked | Page:
+        """As the API's."""
+        return self.api.read(incoming, kind, found)
 
-    def stream_head(self, plain: bool, close: bool) -> bytes:
-        """Status line and headers of a stream."""
-        framing = "" if plain else "Transfer-Encoding: chunked\r\n"
-        return _head(
-            200, "text/event-stream; charset=utf-8", framing + "Cache-Control: no-cache\r\n", plain, close
-        )
+    def opening(self, answer: Answer, plain: bool) -> bytes:
+        """What precedes the first token; empty where there is nothing."""
+        return framed(self.api.opening(answer), plain)
 
-    def role(self, asked: Asked, plain: bool) -> bytes:
-        """The chunk that only says who speaks; empty where the dialect has none."""
-        return self._shape(asked, plain).role
+    def events(self, answer: Answer, plain: bool) -> tuple[list[bytes], list[int]]:
+        """All but the last token event, each one HTTP chunk, and how many tokens each carries.
 
-    def events(self, asked: Asked, tokens: int, plain: bool) -> tuple[list[bytes], list[int]]:
-        """A stream's token events, each one HTTP chunk, and how many tokens each carries."""
-        shape = self._shape(asked, plain)
-        reasoning = self.reasoning_tokens(asked, tokens)
-        events, sizes = self._repeat(shape.reasoning, shape, reasoning, plain, "reasoning_content")
-        more_events, more_sizes = self._repeat(shape.content, shape, tokens - reasoning, plain, "content")
-        return events + more_events, sizes + more_sizes
+        Sizes are those of all events. Hidden reasoning counts with the first.
+        """
+        hidden = 0 if answer.asked.shown else answer.reasoning
+        thought = answer.reasoning - hidden
+        size = self._config.tokens_per_event
+        sizes = _sizes(thought, size)
+        thoughts = len(sizes)
+        sizes += _sizes(answer.tokens - answer.reasoning, size)
+        if not thoughts:
+            sizes[0] += hidden
+            return self._run(answer, "content", 0, len(sizes) - 1, plain), sizes
+        before = min(thoughts, len(sizes) - 1)
+        events = self._run(answer, "reasoning", 0, min(before, thought // size), plain)
+        if len(events) < before:
+            rest = self._piece(answer, before - 1)
+            events.append(framed(self.api.event(answer.asked, rest, answer), plain))
+        said = self._run(answer, "content", thoughts, len(sizes) - 1 - thoughts, plain)
+        if said:
+            said[0] = framed(self.api.turn(answer), plain) + said[0]
+        return events + said, sizes
 
-    def reasoning_tokens(self, asked: Asked, tokens: int) -> int:
-        """How many of an answer's first tokens are reasoning."""
-        return min(self._config.reasoning_tokens, tokens) if asked.chat else 0
+    def last_event(self, answer: Answer, plain: bool) -> bytes:
+        """The last token event alone, for answers that break off after it."""
+        return framed(self.api.event(answer.asked, self._last_piece(answer), answer), plain)
 
-    def ending(self, asked: Asked, tokens: int, cached: int, finish: str, plain: bool) -> bytes:
-        """What follows the last token: finish reason, usage where asked for, and `[DONE]`."""
-        shape = self._shape(asked, plain)
-        empty = '"delta":{}' if asked.chat else '"text":""'
-        data = _event(
-            f'{shape.opening}"choices":[{{"index":0,{empty},"logprobs":null,"finish_reason":"{finish}"}}]{shape.closing}'
-        )
-        if asked.include_usage:
-            usage = _encode(self._usage(asked, tokens, cached)).decode()
-            data += _event(f'{shape.opening}"choices":[],"usage":{usage}}}')
-        return _framed(data + b"data: [DONE]\n\n", plain) + _last(plain)
+    def final(self, answer: Answer, plain: bool) -> bytes:
+        """The last token event and the stream's end."""
+        piece = self._last_piece(answer)
+        data = b"".join(framed(part, plain) for part in self.api.final(answer, piece))
+        if piece.kind == "content" and piece.start == 0 and piece.number:
+            data = framed(self.api.turn(answer), plain) + data
+        return data + last(plain)
 
-    def stream_error(self, plain: bool) -> bytes:
-        """An error in the middle of a stream, and the stream's end."""
-        data = (
-            b'data: {"error":{"message":"simulated error","type":"server_error","param":null,"code":500}}\n\n'
-        )
-        return _framed(data + b"data: [DONE]\n\n", plain) + _last(plain)
-
-    # ------------------------------------------------------------ whole answers
-
-    def whole(self, asked: Asked, tokens: int, cached: int, finish: str, plain: bool, close: bool) -> bytes:
-        """An answer that isn't streamed."""
-        reasoning = self.reasoning_tokens(asked, tokens)
-        text = _text(0, tokens - reasoning)
-        end = {"logprobs": None, "finish_reason": finish}
-        if asked.chat:
-            message = {"role": "assistant", "content": text}
-            if reasoning:
-                message["reasoning_content"] = _text(0, reasoning)
-            choice = {"index": 0, "message": message, **end}
-        else:
-            choice = {"index": 0, "text": text, **end}
-        answer: dict[str, object] = {
-            "id": "chatcmpl-sim" if asked.chat else "cmpl-sim",
-            "object": "chat.completion" if asked.chat else "text_completion",
-            "created": self._created,
-            "model": asked.model,
-            "choices": [choice],
-        }
-        if self._config.usage:
-            answer["usage"] = self._usage(asked, tokens, cached)
-        return self.answer(200, _encode(answer), plain, close)
-
-    def refusal(self, refused: Refused, plain: bool, close: bool) -> bytes:
-        """An error answer in OpenAI's shape; a 429 says when to come back."""
-        error = {"message": str(refused), "type": refused.kind, "param": None, "code": refused.code}
-        extra = "Retry-After: 1\r\n" if refused.status == 429 else ""
-        return self.answer(refused.status, _encode({"error": error}), plain, close, extra)
-
-    def answer(self, status: int, body: bytes, plain: bool, close: bool, extra: str = "") -> bytes:
-        """Any JSON answer."""
-        return (
-            _head(status, "application/json", f"Content-Length: {len(body)}\r\n{extra}", plain, close) + body
-        )
+    def broken(self, answer: Answer, sent: int, plain: bool) -> bytes:
+        """An error after so many events, and the stream's end."""
+        piece = self._piece(answer, sent)
+        return framed(self.api.broken(answer, piece), plain) + last(plain)
 
     # ------------------------------------------------------------ parts
 
-    def _usage(self, asked: Asked, tokens: int, cached: int) -> dict[str, object]:
-        usage: dict[str, object] = {
-            "prompt_tokens": asked.prompt_tokens,
-            "completion_tokens": tokens,
-            "total_tokens": asked.prompt_tokens + tokens,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        }
-        if self._config.reasoning_tokens:
-            usage["completion_tokens_details"] = {"reasoning_tokens": self.reasoning_tokens(asked, tokens)}
-        return usage
+    def _run(self, answer: Answer, kind: Kind, first: int, events: int, plain: bool) -> list[bytes]:
+        """So many full events of one kind, the first of them number `first` of the stream."""
+        if events < 1:
+            return []
+        asked, varies, size = answer.asked, self.api.varies(answer.asked), self._config.tokens_per_event
+        text = self._vocabulary.text
 
-    def _repeat(
-        self, ready: list[bytes], shape: Shape, tokens: int, plain: bool, field: str
-    ) -> tuple[list[bytes], list[int]]:
-        """So many tokens as events; the last one may carry fewer than the others."""
+        def made(i: int, about: Answer | None) -> bytes:
+            piece = Piece(kind, first + i, i * size, size, text(i * size, size))
+            return framed(self.api.event(asked, piece, about), plain)
+
+        if varies == "answer":
+            return [made(i, answer) for i in range(events)]
+        offset = first if varies == "number" else 0
+        ready = self._kept((asked.kind, asked.model, asked.include_usage, asked.forms, kind, offset, plain))
+        period = self._vocabulary.period(size) if varies == "text" else events
+        while len(ready) < min(period, events):
+            ready.append(made(len(ready), None))
+        return (ready * (events // len(ready) + 1))[:events]
+
+    def _kept(self, key: tuple[object, ...]) -> list[bytes]:
+        ready = self._ready.get(key)
+        if ready is None:
+            if len(self._ready) >= _MOST_SHAPES:
+                self._ready.clear()
+            ready = self._ready[key] = []
+        return ready
+
+    def _last_piece(self, answer: Answer) -> Piece:
         size = self._config.tokens_per_event
-        count, rest = divmod(tokens, size)
-        events = (ready * (count // len(ready) + 1))[:count] if count else []
-        sizes = [size] * count
-        if rest:
-            events.append(_token_event(shape, field, _text(count * size, rest), plain))
-            sizes.append(rest)
-        return events, sizes
-
-    def _shape(self, asked: Asked, plain: bool) -> Shape:
-        key = (asked.chat, asked.model, asked.include_usage, plain)
-        shape = self._shapes.get(key)
-        if shape is None:
-            if len(self._shapes) >= _MOST_SHAPES:
-                self._shapes.clear()
-            shape = self._shapes[key] = self._make(asked, plain)
-        return shape
-
-    def _make(self, asked: Asked, plain: bool) -> Shape:
-        identity, kind = (
-            ("chatcmpl-sim", "chat.completion.chunk") if asked.chat else ("cmpl-sim", "text_completion")
+        thought = answer.reasoning if answer.asked.shown else 0
+        return self._piece(
+            answer, _events(thought, size) + _events(answer.tokens - answer.reasoning, size) - 1
         )
-        model = _encode(asked.model).decode()
-        opening = f'{{"id":"{identity}","object":"{kind}","created":{self._created},"model":{model},'
-        bare = Shape(
-            opening=opening,
-            choice='"delta":{{"{field}":{text}}}' if asked.chat else '"text":{text}',
-            closing=',"usage":null}' if asked.include_usage else "}",
-            role=b"",
-            content=[],
-            reasoning=[],
-        )
+
+    def _piece(self, answer: Answer, number: int) -> Piece:
+        """Event `number` of a stream; beyond its end an empty one."""
         size = self._config.tokens_per_event
-        starts = [i * size for i in range(len(WORDS) // math.gcd(len(WORDS), size))]
-        role = b""
-        if asked.chat and self._config.role_chunk != "none":
-            delta = '"delta":{"role":"assistant","content":""}'
-            role = _framed(_event(_choice(bare, delta)), plain)
-        return msgspec.structs.replace(
-            bare,
-            role=role,
-            content=[_token_event(bare, "content", _text(start, size), plain) for start in starts],
-            reasoning=[
-                _token_event(bare, "reasoning_content", _text(start, size), plain) for start in starts
-            ],
-        )
+        thought = answer.reasoning if answer.asked.shown else 0
+        thoughts = _events(thought, size)
+        kind: Kind = "reasoning" if number < thoughts else "content"
+        start = (number if number < thoughts else number - thoughts) * size
+        of_kind = thought if number < thoughts else answer.tokens - answer.reasoning
+        tokens = max(0, min(size, of_kind - start))
+        return Piece(kind, number, start, tokens, self._vocabulary.text(start, tokens))
 
 
-def _text(start: int, tokens: int) -> str:
-    """The answer's words from number `start` on, each with a space before it."""
-    return "".join(f" {WORDS[i % len(WORDS)]}" for i in range(start, start + tokens))
+def named_event(name: str, data: dict[str, object]) -> bytes:
+    """An event that says its type twice."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), encode({"type": name, **data}))
 
 
-def _token_event(shape: Shape, field: str, text: str, plain: bool) -> bytes:
-    said = shape.choice.format(field=field, text=_encode(text).decode())
-    return _framed(_event(_choice(shape, said)), plain)
+def _events(tokens: int, size: int) -> int:
+    return -(-tokens // size)
 
 
-def _choice(shape: Shape, said: str) -> str:
-    return (
-        f'{shape.opening}"choices":[{{"index":0,{said},"logprobs":null,"finish_reason":null}}]{shape.closing}'
-    )
-
-
-def _event(data: str) -> bytes:
-    return f"data: {data}\n\n".encode()
-
-
-def _framed(data: bytes, plain: bool) -> bytes:
-    return data if plain else b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def _last(plain: bool) -> bytes:
-    return b"" if plain else b"0\r\n\r\n"
-
-
-def _head(status: int, content_type: str, more: str, plain: bool, close: bool) -> bytes:
-    return (
-        f"HTTP/1.{0 if plain else 1} {status} {HTTPStatus(status).phrase}\r\nServer: {SERVER}\r\n"
-        f"Content-Type: {content_type}\r\n{more}Connection: {'close' if close else 'keep-alive'}\r\n\r\n"
-    ).encode()
+def _sizes(tokens: int, size: int) -> list[int]:
+    full, rest = divmod(tokens, size)
+    return [size] * full + ([rest] if rest else [])

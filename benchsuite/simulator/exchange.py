@@ -2,10 +2,12 @@
 
 from random import Random
 
-from benchsuite.simulator.asked import Asked, Refused
+from benchsuite.simulator.asked import Answer, Asked, Refused, Times
 from benchsuite.simulator.config import SimConfig
 from benchsuite.simulator.connection import Connection, Incoming
 from benchsuite.simulator.dialect import Dialect
+from benchsuite.simulator.http import Manners, framed
+from benchsuite.simulator.site import Load
 from benchsuite.simulator.timing import first_token_ns, gap_ns, steady_itl_ns
 from benchsuite.simulator.truth import SimOutcome, TruthEntry
 
@@ -23,30 +25,21 @@ class Exchange:
 
     __slots__ = (
         *("asked", "connection", "over", "served"),
-        *("_at_once", "_config", "_dialect", "_fault", "_incoming", "_itl_ns", "_rng"),
-        *(
-            "_announced",
-            "_cached",
-            "_due_ns",
-            "_end_ns",
-            "_events",
-            "_outcome",
-            "_sizes",
-            "_stalled",
-            "_status",
-        ),
-        *("_late_ns", "_next", "_sent_ns"),
+        *("_at_once", "_config", "_dialect", "_fault", "_incoming", "_itl_ns", "_manners", "_rng"),
+        *("_announced", "_answer", "_due_ns", "_end_ns", "_events", "_first_ns", "_outcome", "_sizes"),
+        *("_late_ns", "_next", "_sent_ns", "_stalled", "_status", "_unfinished"),
     )
 
     def __init__(
         self,
         connection: Connection,
         incoming: Incoming,
+        dialect: Dialect,
         asked: Asked,
         fault: str,
         rng: Random,
         config: SimConfig,
-        dialect: Dialect,
+        manners: Manners,
     ) -> None:
         self.connection = connection
         self.asked = asked
@@ -57,10 +50,13 @@ class Exchange:
         self._rng = rng
         self._config = config
         self._dialect = dialect
+        self._manners = manners
         self._at_once = not config.itl_ms
         self._itl_ns = steady_itl_ns(config)
         self._announced = False
-        self._cached = 0
+        self._answer = Answer(asked=asked, tokens=0, reasoning=0)
+        self._unfinished = False
+        self._first_ns = 0
         self._outcome: SimOutcome | None = None
         self._status = 200
         self._stalled = False
@@ -79,39 +75,76 @@ class Exchange:
         return incoming.close or config.http10 or not config.keep_alive
 
     def announce(self) -> None:
-        """Send a stream's headers and role chunk before anything else is known."""
-        self.connection.send(self._opening())
+        """Send what can be sent before anything else is known: headers, a comment, the role chunk."""
+        config, plain = self._config, self._manners.plain
+        data = self._head()
+        if config.comments:
+            data += framed(self._dialect.api.comment(self.asked), plain)
+        if config.role_chunk == "early":
+            data += self._dialect.opening(self._answer, plain)
+        self.connection.send(data)
         self._announced = True
 
-    def start(self, now_ns: int, cached_tokens: int, in_service: int) -> int:
+    def start(self, now_ns: int, cached: int, written: int, in_service: int) -> int:
         """Service begins; gives the instant of the first `fire`."""
-        asked, config = self.asked, self._config
+        asked = self.asked
         self.served = True
-        self._cached = cached_tokens
-        self._due_ns = now_ns + first_token_ns(self._rng, config, asked.prompt_tokens - cached_tokens)
-        short = self._fault == "short"
-        tokens = max(1, asked.output_tokens // 2) if short else asked.output_tokens
-        finish = "stop" if short else "length"
+        first_ns = first_token_ns(self._rng, self._config, asked.prompt_tokens - cached)
+        tokens, stopped = self._length()
+        self._answer = answer = Answer(
+            asked=asked,
+            tokens=tokens,
+            reasoning=min(asked.reasoning, tokens if asked.shown else tokens - 1),
+            cached=cached,
+            written=written,
+            stopped=stopped,
+            times=Times(now_ns - self._incoming.received_ns, asked.load_ns, first_ns, 0),
+        )
+        self._due_ns = now_ns + asked.load_ns + first_ns
         if asked.stream:
-            self._plan_stream(tokens, finish)
-        else:
-            self._due_ns += gap_ns(self._rng, config, tokens - 1, in_service)
-            if self._fault not in MID_ANSWER:
-                plain, close = self._plain, self._says_close
-                self._events = [self._dialect.whole(asked, tokens, cached_tokens, finish, plain, close)]
-                self._sizes = [tokens]
+            self._plan_stream(answer, in_service)
+            return self._due_ns
+        decode_ns = gap_ns(self._rng, self._config, tokens - 1, in_service)
+        self._due_ns += decode_ns
+        if self._fault not in MID_ANSWER:
+            answer.times.decode_ns = decode_ns
+            self._events = [self._manners.page(self._dialect.api.whole(answer))]
+            self._sizes = [tokens]
         return self._due_ns
 
-    def _plan_stream(self, tokens: int, finish: str) -> None:
-        asked, plain = self.asked, self._plain
-        events, sizes = self._dialect.events(asked, tokens, plain)
+    def _length(self) -> tuple[int, bool]:
+        """How many tokens it will have, and whether that is fewer than asked because it ends by itself."""
+        asked, rate = self.asked, self._config.natural_stop_rate
+        if self._fault == "short":
+            return max(1, asked.output_tokens // 2), True
+        if rate and not asked.exact and asked.output_tokens > 1 and self._rng.random() < rate:
+            return self._rng.randint(1, asked.output_tokens - 1), True
+        return asked.output_tokens, False
+
+    def _plan_stream(self, answer: Answer, in_service: int) -> None:
+        """Everything is ready before the clock needs it, but for an end that tells times not yet known."""
+        asked, plain, dialect = self.asked, self._manners.plain, self._dialect
+        events, sizes = dialect.events(answer, plain)
+        if not asked.shown and answer.reasoning:
+            hidden_ns = gap_ns(self._rng, self._config, answer.reasoning, in_service)
+            self._due_ns += hidden_ns
+            answer.times.decode_ns = hidden_ns
+        self._first_ns = self._due_ns
         if self._fault in MID_ANSWER:
-            half = max(1, len(events) // 2)
+            half = max(1, len(sizes) // 2)
             del events[half:], sizes[half:]
+            if len(events) < half:
+                events.append(dialect.last_event(answer, plain))
+        elif self._at_once or self._itl_ns or len(sizes) == 1:
+            answer.times.decode_ns += self._itl_ns * sum(sizes[1:])
+            events.append(dialect.final(answer, plain))
         else:
-            events[-1] += self._dialect.ending(asked, tokens, self._cached, finish, plain)
+            events.append(b"")
+            self._unfinished = True
         if not self._announced:
-            events[0] = self._opening() + events[0]
+            events[0] = self._head() + dialect.opening(answer, plain) + events[0]
+        elif self._config.role_chunk != "early":
+            events[0] = dialect.opening(answer, plain) + events[0]
         self._events, self._sizes = events, sizes
 
     def fire(self, now_ns: int, in_service: int) -> int:
@@ -129,7 +162,7 @@ class Exchange:
             self._sent_ns = [now_ns] * i
             self._late_ns = [late_ns] * i
         else:
-            self.connection.send(events[i])
+            self._send(events[i])
             i += 1
             self._sent_ns.append(now_ns)
             self._late_ns.append(late_ns)
@@ -141,7 +174,19 @@ class Exchange:
         else:
             return self._finish("ok", now_ns)
         self._due_ns += self._itl_ns * tokens or gap_ns(self._rng, self._config, tokens, in_service)
+        if self._unfinished and i == len(events) - 1:
+            self._answer.times.decode_ns += self._due_ns - self._first_ns
+            events[i] = self._dialect.final(self._answer, self._manners.plain)
         return self._due_ns
+
+    def _send(self, event: bytes) -> None:
+        """In one piece, or in two that meet within a letter of several bytes, if there is one."""
+        if not self._config.split_events:
+            self.connection.send(event)
+            return
+        at = next((i for i, byte in enumerate(event) if byte & 0xC0 == 0x80), len(event) // 2)
+        self.connection.send(event[:at])
+        self.connection.send(event[at:])
 
     def _fail(self, now_ns: int) -> int:
         """The fault that comes instead of the rest."""
@@ -149,12 +194,13 @@ class Exchange:
             self.connection.reset()
             return self._finish("cut_off", now_ns)
         if self._fault == "error_midstream":
+            dialect = self._dialect
             if self.asked.stream:
-                self.connection.send(self._dialect.stream_error(self._plain))
+                self.connection.send(dialect.broken(self._answer, self._next, self._manners.plain))
             else:
-                self._status = 500
-                refused = Refused(500, "simulated error", "server_error")
-                self.connection.send(self._dialect.refusal(refused, self._plain, self._says_close))
+                page = dialect.api.refusal(Refused("failed", "simulated error"))
+                self._status = page.status
+                self.connection.send(self._manners.page(page))
             return self._finish("http_error", now_ns)
         if self._stalled:
             self.connection.end()
@@ -194,17 +240,50 @@ class Exchange:
             end_ns=self._end_ns,
             prompt_tokens=self.asked.prompt_tokens,
             output_tokens=sum(self._sizes[: self._next]),
-            cached_tokens=self._cached,
+            cached_tokens=self._answer.cached,
         )
 
-    @property
-    def _plain(self) -> bool:
-        return self._config.http10 or self._incoming.plain
+    def count(self, load: Load) -> None:
+        """Add what was said to what the server has done so far."""
+        said = sum(self._sizes[: self._next])
+        if not said:
+            return
+        times = self._answer.times
+        load.requests += self._outcome == "ok"
+        load.prompt_tokens += self.asked.prompt_tokens
+        load.cached_tokens += self._answer.cached
+        load.output_tokens += said
+        load.ttft_s += (times.queue_ns + times.load_ns + times.prefill_ns) / 1e9
+        load.e2e_s += (self._end_ns - self._incoming.received_ns) / 1e9
+
+    def _head(self) -> bytes:
+        api = self._dialect.api
+        return self._manners.stream_head(api.media_of(self.asked), api.headers(self.asked))
+
+
+class Later:
+    """A page that isn't there at once: a model that is being loaded. It leaves no line in the truth log."""
+
+    __slots__ = ("_bytes", "_close", "connection", "over", "served")
+
+    def __init__(self, connection: Connection, data: bytes, close: bool) -> None:
+        self.connection = connection
+        self.served = False
+        self.over = False
+        self._bytes = data
+        self._close = close
 
     @property
-    def _says_close(self) -> bool:
-        return self._config.http10 or self._incoming.close
+    def closes(self) -> bool:
+        """The connection ends with this answer."""
+        return self._close
 
-    def _opening(self) -> bytes:
-        head = self._dialect.stream_head(self._plain, self._says_close)
-        return head + self._dialect.role(self.asked, self._plain)
+    def fire(self, now_ns: int, in_service: int) -> int:
+        """Send it."""
+        if not (self.over or self.connection.over):
+            self.connection.send(self._bytes)
+        return ENDED
+
+    def conclude(self, now_ns: int, *, stopped: bool = False) -> None:
+        """It is over."""
+        self.over = True

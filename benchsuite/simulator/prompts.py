@@ -13,12 +13,17 @@ class PrefixCache:
         self._prompts: OrderedDict[int, list[int]] = OrderedDict()
         self._holders: dict[int, int] = {}
 
-    def use(self, tokens: Sequence[str | int]) -> int:
-        """How many leading tokens are cached, then remember this prompt.
+    def clear(self) -> None:
+        """Forget every prompt."""
+        self._prompts.clear()
+        self._holders.clear()
+
+    def use(self, tokens: Sequence[str | int], salt: str = "") -> int:
+        """How many leading tokens are cached, then remember this prompt; another `salt` shares nothing.
 
         A whole number of blocks, and never the whole prompt: its last token is always computed.
         """
-        chain = self._chain(tokens)
+        chain = self._chain(tokens, hash(salt) if salt else 0)
         held = 0
         for block in chain:
             if block not in self._holders:
@@ -29,9 +34,9 @@ class PrefixCache:
         size = self._block_tokens
         return min(held, (len(tokens) - 1) // size) * size if held else 0
 
-    def _chain(self, tokens: Sequence[str | int]) -> list[int]:
+    def _chain(self, tokens: Sequence[str | int], key: int) -> list[int]:
         """One key for each full block, made of the block and the key before it."""
-        size, key, chain = self._block_tokens, 0, []
+        size, chain = self._block_tokens, []
         for end in range(size, len(tokens) + 1, size):
             key = hash((key, *tokens[end - size : end]))
             chain.append(key)

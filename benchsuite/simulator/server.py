@@ -1,4 +1,7 @@
-"""The simulator's loop: one thread, one heap of what is due, no framework between due and send."""
+"""The simulator's loop: one thread, one heap of what is due, no framework between due and send.
+
+What is answered where stands in `doors.py`; `site.py` says how further pages are added.
+"""
 
 import contextlib
 import gc
@@ -13,12 +16,13 @@ from random import Random
 from time import monotonic_ns
 
 from benchsuite.errors import TargetError
-from benchsuite.simulator.asked import Asked, Refused, read
+from benchsuite.simulator.asked import Asked, Refused
 from benchsuite.simulator.config import SimConfig
 from benchsuite.simulator.connection import Connection, Incoming
-from benchsuite.simulator.dialect import Dialect
-from benchsuite.simulator.exchange import ENDED, Exchange
-from benchsuite.simulator.prompts import PrefixCache
+from benchsuite.simulator.doors import site_of
+from benchsuite.simulator.exchange import ENDED, Exchange, Later
+from benchsuite.simulator.http import Page, manners
+from benchsuite.simulator.site import Route
 from benchsuite.simulator.timing import draw_fault, request_rng
 from benchsuite.simulator.tls import server_context
 from benchsuite.simulator.truth import TruthEntry, TruthLog
@@ -29,11 +33,10 @@ _FIRE_BATCH = 32
 _ACCEPT_BATCH = 4
 """What is due goes before what comes in, but not for ever: after so many sends a socket is looked at."""
 
-_COMPLETIONS = {"/v1/chat/completions": True, "/v1/completions": False}
 _HTTP_FAULTS = {
-    "error_500": Refused(500, "simulated server error", "server_error"),
-    "error_429": Refused(429, "simulated rate limit", "rate_limit_exceeded", "rate_limit_exceeded"),
-    "error_503": Refused(503, "simulated overload", "overloaded"),
+    "error_500": Refused("failed", "simulated server error"),
+    "error_429": Refused("rate_limit", "simulated rate limit"),
+    "error_503": Refused("overloaded", "simulated overload"),
 }
 
 
@@ -61,15 +64,14 @@ class Server:
     def __init__(self, config: SimConfig) -> None:
         self._config = config
         self._rates = config.fault_rates()
-        self._draws = bool(config.ttft_cv or config.itl_cv or any(self._rates.values()))
+        self._draws = bool(
+            config.ttft_cv or config.itl_cv or config.natural_stop_rate or any(self._rates.values())
+        )
         self._undrawn = Random(0)
         self._tls = None
         if config.tls_cert and config.tls_key:
             self._tls = server_context(config.tls_cert, config.tls_key)
-        self._dialect = Dialect(config)
-        self._cache = (
-            PrefixCache(config.cache_block_tokens, config.cache_prompts) if config.prefix_cache else None
-        )
+        self._site = site_of(config)
         self._truth = TruthLog(config.truth_path)
         self._listener = _listen(config)
         self._wake, self._woken = socket.socketpair()
@@ -79,9 +81,9 @@ class Server:
         self._stop_fd: int | None = None
         self._stopping = False
         self._connections: dict[int, Connection] = {}
-        self._exchanges: dict[Connection, Exchange] = {}
-        self._left: list[Exchange] = []
-        self._due: list[tuple[int, int, Exchange]] = []
+        self._exchanges: dict[Connection, Exchange | Later] = {}
+        self._left: list[Exchange | Later] = []
+        self._due: list[tuple[int, int, Exchange | Later]] = []
         self._line: deque[Exchange] = deque()
         self._in_service = 0
         self._requests = 0
@@ -150,27 +152,37 @@ class Server:
 
     def asked(self, connection: Connection, incoming: Incoming) -> None:
         """Answer a request, now or as it becomes due."""
-        chat = _COMPLETIONS.get(incoming.path)
-        if chat is None or incoming.method != "POST":
-            self._answer_page(connection, incoming, known=chat is not None)
+        try:
+            route, found = self._site.find(incoming)
+            if route.page is not None:
+                self._answer_page(connection, incoming, route.page(incoming, found))
+                return
+        except Refused as refused:
+            dialect = self._site.speaks(incoming.path)
+            self._answer_page(connection, incoming, dialect.api.refusal(refused))
             return
         self._requests += 1
         rng = request_rng(self._config.seed, self._requests) if self._draws else self._undrawn
         fault = draw_fault(rng, self._rates) if self._draws else ""
         try:
-            asked = read(incoming.body, chat, self._config)
+            asked = route.dialect.read(incoming, route.kind, found)
         except Refused as refused:
-            self._refuse(connection, incoming, refused, "", None)
+            self._refuse(connection, incoming, route, refused, "", None)
+            return
+        if isinstance(asked, Page):
+            self._answer_page(connection, incoming, asked)
             return
         if fault in _HTTP_FAULTS:
-            self._refuse(connection, incoming, _HTTP_FAULTS[fault], fault, asked)
+            self._refuse(connection, incoming, route, _HTTP_FAULTS[fault], fault, asked)
             return
-        exchange = Exchange(connection, incoming, asked, fault, rng, self._config, self._dialect)
+        said = manners(incoming, self._config.http10, self._site.server)
+        exchange = Exchange(connection, incoming, route.dialect, asked, fault, rng, self._config, said)
         self._exchanges[connection] = exchange
-        if asked.stream and self._config.role_chunk == "early":
+        if asked.stream and (self._config.comments or self._config.role_chunk == "early"):
             exchange.announce()
         if self._config.slots and self._in_service >= self._config.slots:
             self._line.append(exchange)
+            self._site.load.waiting = len(self._line)
         else:
             self._start(exchange, incoming.received_ns)
 
@@ -189,22 +201,22 @@ class Server:
     # ------------------------------------------------------------ requests
 
     def _start(self, exchange: Exchange, now_ns: int) -> None:
-        asked = exchange.asked
-        cached = 0
-        if self._cache is not None and asked.cache:
-            cached = self._cache.use(asked.prompt)
+        cached, written = self._site.cached(exchange.asked)
         self._in_service += 1
+        self._site.load.running = self._in_service
         self._starts += 1
-        at_ns = exchange.start(now_ns, cached, self._in_service)
+        at_ns = exchange.start(now_ns, cached, written, self._in_service)
         heapq.heappush(self._due, (at_ns, self._starts, exchange))
 
-    def _settle(self, exchange: Exchange, *, stopped: bool = False) -> None:
+    def _settle(self, exchange: Exchange | Later, *, stopped: bool = False) -> None:
         """An answer is over: write it down, let the next one in, go on with its connection."""
         if exchange.over:
             return
         now_ns = monotonic_ns()
         exchange.conclude(now_ns, stopped=stopped)
-        self._truth.add(now_ns, exchange.truth)
+        if isinstance(exchange, Exchange):
+            self._truth.add(now_ns, exchange.truth)
+            exchange.count(self._site.load)
         connection = exchange.connection
         self._exchanges.pop(connection, None)
         if exchange.served:
@@ -213,41 +225,40 @@ class Server:
             waiting = self._line.popleft()
             if not waiting.over:
                 self._start(waiting, now_ns)
+        self._site.load.running, self._site.load.waiting = self._in_service, len(self._line)
         if not connection.over:
             connection.answered(exchange.closes)
 
-    def _answer_page(self, connection: Connection, incoming: Incoming, *, known: bool) -> None:
-        pages = {
-            "/version": self._dialect.version,
-            "/v1/models": self._dialect.models,
-            "/health": b'{"status":"ok"}',
-        }
-        plain, close = self._manners(incoming)
-        body = pages.get(incoming.path)
-        if body is not None and incoming.method == "GET":
-            answer = self._dialect.answer(200, body, plain, close)
-        elif known or body is not None:
-            answer = self._dialect.refusal(
-                Refused(405, "wrong method", "invalid_request_error"), plain, close
-            )
-        else:
-            refused = Refused(404, "there is nothing at this path", "not_found_error", "not_found")
-            answer = self._dialect.refusal(refused, plain, close)
-        connection.send(answer)
-        connection.answered(close or not self._config.keep_alive)
+    def _answer_page(self, connection: Connection, incoming: Incoming, page: Page) -> None:
+        said = manners(incoming, self._config.http10, self._site.server)
+        close = said.close or not self._config.keep_alive
+        if page.delay_ns:
+            later = Later(connection, said.page(page), close)
+            self._exchanges[connection] = later
+            self._starts += 1
+            heapq.heappush(self._due, (incoming.received_ns + page.delay_ns, self._starts, later))
+            return
+        connection.send(said.page(page))
+        connection.answered(close)
 
     def _refuse(
-        self, connection: Connection, incoming: Incoming, refused: Refused, fault: str, asked: Asked | None
+        self,
+        connection: Connection,
+        incoming: Incoming,
+        route: Route,
+        refused: Refused,
+        fault: str,
+        asked: Asked | None,
     ) -> None:
-        plain, close = self._manners(incoming)
-        answer = self._dialect.refusal(refused, plain, close)
+        said = manners(incoming, self._config.http10, self._site.server)
+        page = route.dialect.api.refusal(refused)
         now_ns = monotonic_ns()
-        connection.send(answer)
+        connection.send(said.page(page))
         entry = TruthEntry(
             request_id=incoming.request_id,
             outcome="http_error",
             fault=fault,
-            status=refused.status,
+            status=page.status,
             received_ns=incoming.received_ns,
             events_ns=[],
             due_lateness_us_max=0,
@@ -258,11 +269,7 @@ class Server:
             cached_tokens=0,
         )
         self._truth.add(now_ns, lambda: entry)
-        connection.answered(close or not self._config.keep_alive)
-
-    def _manners(self, incoming: Incoming) -> tuple[bool, bool]:
-        """Whether an answer is HTTP/1.0, and whether it announces that it closes."""
-        return self._config.http10 or incoming.plain, self._config.http10 or incoming.close
+        connection.answered(said.close or not self._config.keep_alive)
 
     # ------------------------------------------------------------ the end
 

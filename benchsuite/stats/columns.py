@@ -47,7 +47,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
 
     `gaps_us` holds all requests' gaps one after the other, request i's at
     `gap_offsets[i]:gap_offsets[i + 1]`. `server`: its own timings. `cost_usd`: what the request was billed,
-    NaN where that isn't known. `retry_after_s`: when a server that refused it wants to be asked again, else NaN.
+    NaN where that isn't known. `retry_after_s`: when a server that refused it wants to be asked again.
     """
 
     ok: Bools

@@ -30,6 +30,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `models`: those the server lists, empty where that proves nothing. `gpu` is as stated, `gpus` what
     NVML names on the serving machine, `server_gpu` the server's own word, `gpus_used` how many it
     uses, `gpu_priced` the card whose listed price was used (empty: none was).
+
+    `slots_assumed`: the server didn't tell, it is what such servers have. `caching`: how the workload's
+    cache word comes true here. `prompts_cut`: answered requests whose prompt the server counted shorter than
+    planned, by more than a template's whim, `least_prompt` the shortest. `unseen`: answers that were all
+    reasoning. `answered_per_s`: requests answered a second, `retry_after_s` the longest wait that a refusal
+    asked for. `acceptance`: the share of drafted tokens that speculation kept; None: none was drafted.
+    `server_rest_ms`: the median of what the server's own account leaves out of TTFT (of E2E unless
+    `server_tells_first`), `server_tells_queue`: its queue is in the account.
     """
 
     point: Point
@@ -69,6 +77,21 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     server_gpu: str = ""
     gpus_used: Use | None = None
     gpu_priced: str = ""
+    slots_assumed: bool = False
+    context_tokens: int | None = None
+    caching: str = ""
+    prompts_cut: int = 0
+    least_prompt: int | None = None
+    unseen: int = 0
+    tokens_per_event: float | None = None
+    acceptance: float | None = None
+    answered_per_s: float | None = None
+    retry_after_s: float | None = None
+    server_rest_ms: float | None = None
+    server_tells_first: bool = True
+    server_tells_queue: bool = False
+    strangers: int = 0
+    polled_ends: int = 0
 
     @property
     def errors(self) -> int:

@@ -81,6 +81,26 @@ def streamed_tokens(columns: Columns) -> Ints:
     return tokens
 
 
+def server_rest_ms(columns: Columns) -> Floats:
+    """What of TTFT the server's own account leaves out: network, front end, and a queue that it doesn't tell.
+
+    Where the server tells only how long the whole answer took, what that leaves out of E2E. Expected to be
+    0 or more, and never cut there: a negative one is a contradiction between the two clocks' accounts.
+    """
+    server = columns.server
+    rest = ttft_ms(columns) - server.to_first_token
+    whole = np.where((columns.events == 0) & np.isnan(server.total), server.whole, server.total)
+    return np.where(np.isnan(rest), e2e_ms(columns) - whole, rest)
+
+
+def unseen(columns: Columns) -> Bools:
+    """Answers of which nothing could be seen: every token that there was went into reasoning."""
+    hidden = (columns.reasoning_tokens > 0) & (columns.reasoning_tokens >= columns.output_tokens)
+    reasoned = np.where(columns.events > 0, columns.streamed_reasoning, hidden)
+    found: Bools = columns.ok & (columns.first_output_ns == ABSENT) & reasoned
+    return found
+
+
 def stall_share(trials: Sequence[Columns]) -> float | None:
     """Share of gaps that are stalls, over all answered requests; None: there are no gaps."""
     gaps = stalls = 0
@@ -100,7 +120,9 @@ def point_metrics(point: Point, trials: Sequence[Columns]) -> dict[str, Metric]:
     """The distributions of a point's metrics, in ms, by name.
 
     Always there: ttft, tpot, itl, e2e, send_lag. Where it applies: ttft_from_due and
-    e2e_from_due (open loop), ttfo (reasoning was seen), reader_lag, connect.
+    e2e_from_due (open loop), ttfo (reasoning was seen), reader_lag, connect; and of the server's own
+    timings as many as it tells: server_load, server_queue, server_prefill, server_first, server_decode
+    and server_rest.
     """
     answered: dict[str, Callable[[Columns], Floats]] = {"ttft": ttft_ms}
     if point.load != "closed":
@@ -120,7 +142,27 @@ def point_metrics(point: Point, trials: Sequence[Columns]) -> dict[str, Metric]:
         found = distribution(name, "ms", [values(function(c)) for c in trials])
         if found.n:
             metrics[name] = found
-    return metrics
+    return metrics | _server_metrics(trials)
+
+
+def _server_metrics(trials: Sequence[Columns]) -> dict[str, Metric]:
+    """The server's own timings of answered requests, those that there are."""
+    functions: dict[str, Callable[[Columns], Floats]] = {
+        "server_load": lambda c: c.server.load,
+        "server_queue": lambda c: c.server.queue,
+        "server_prefill": lambda c: c.server.prefill,
+        "server_first": lambda c: c.server.first,
+        "server_decode": lambda c: c.server.decode,
+        "server_rest": server_rest_ms,
+    }
+    if all(np.isnan(part).all() for c in trials for part in c.server.times):
+        return {}
+    found = {}
+    for name, function in functions.items():
+        parts = [values(function(c), c.ok) for c in trials]
+        if any(map(len, parts)):
+            found[name] = distribution(name, "ms", parts)
+    return found
 
 
 def itl(trials: Sequence[Columns]) -> Metric:

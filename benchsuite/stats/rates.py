@@ -150,7 +150,7 @@ def client_lag_ms(point: Point, info: TrialInfo, columns: Columns) -> Floats:
     """
     there = columns.sent_ns != ABSENT
     sent, due = columns.sent_ns[there], columns.due_ns[there]
-    if point.load == "offline":
+    if point.load in {"offline", "batch-api"}:
         return np.empty(0)
     lag = (sent - due) / 1e6
     if point.load == "open" and point.concurrency is not None and len(sent):
@@ -172,7 +172,7 @@ def delivered_share(point: Point, columns: Columns, window: Window) -> float | N
     Compared with the arrivals drawn, not with the rate they were drawn from. None: nothing was
     asked (offline), or the trial was too short to tell.
     """
-    if window.whole or point.load == "offline":
+    if window.whole or point.load in {"offline", "batch-api"}:
         return None
     if point.load == "closed":
         return mean_slots_taken(columns, window) / (point.concurrency or 1)

@@ -12,10 +12,12 @@ from benchsuite.money.evidence import Use
 from benchsuite.money.gpus import AS_STATED
 from benchsuite.money.tokens import pricer
 from benchsuite.stats import metrics, rates
+from benchsuite.stats.batches import batch_rates
 from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, trials_of
 from benchsuite.stats.facts import Facts, nearest_tested
 from benchsuite.stats.quantiles import quantile, rate_estimate
 from benchsuite.stats.rules import verdict_warnings
+from benchsuite.stats.rules_prompts import prompt_tolerance
 from benchsuite.stats.steady import batch_means, holm, mann_kendall, relative_change
 from benchsuite.types import (
     OUTCOMES,
@@ -47,7 +49,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     `model` is what was asked for, `models` what the server lists; empty where that proves nothing, as
     with a server of our own. `selftest`: this machine's own error, where it is known. `gpu` is as stated,
     `gpus` what NVML names on the serving machine, `server_gpu` the server's own word, `gpus_used` how
-    many it uses.
+    many it uses. `slots_assumed`: the server didn't tell its slots, such servers have so many. `caching`: how
+    the workload's cache word comes true.
     """
 
     workload: Workload
@@ -64,6 +67,9 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[str, ...] | None = None
     server_gpu: str = ""
     gpus_used: Use | None = None
+    slots_assumed: bool = False
+    context_tokens: int | None = None
+    caching: str = ""
 
 
 def summarise_all(
@@ -100,10 +106,14 @@ def _measure(
         for info, columns in trials_of(table, mine)
     ]
     columns = [each for _, each, _ in trials]
-    found = metrics.point_metrics(point, columns)
+    found = {} if point.batch else metrics.point_metrics(point, columns)
     windowed = [(each, window) for _, each, window in trials if window is not None]
     workload, means = conditions.workload, _means(point, columns)
-    speeds = rates.point_rates(point, workload.slo, workload.cache, windowed, found["tpot"])
+    speeds = (
+        batch_rates([(info, each, window) for info, each, window in trials if window is not None])
+        if point.batch
+        else rates.point_rates(point, workload.slo, workload.cache, windowed, found["tpot"])
+    )
     summary = Summary(
         point=point,
         requests=sum(map(len, columns)),
@@ -130,7 +140,7 @@ def _costs(
         return load_costs(speeds, prompt_tokens, conditions.price)
     answered = sum(_count(each.ok) for each in columns)
     found = {name: rate_estimate(usd, answered) for name, usd in rates.billed(columns).items()}
-    if found and conditions.token_price is not None:
+    if found and conditions.token_price is not None and point.prompt_tokens:
         hits = metrics.mean([_hits(each) for each in columns]) or 0.0
         prompt, output = point.prompt_tokens, point.output_tokens
         usd = pricer(conditions.token_price)(prompt, output, round(hits * prompt), 0, 0)
@@ -153,7 +163,7 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
     hits = [_hits(each) for each in columns]
     steady_p, steady_change = _steadiness(point, trials)
     selftest, price = conditions.selftest, conditions.price
-    ttft = summary.metrics["ttft"].quantiles["p50"]
+    batches = [info.batch for info, _, _ in trials if info.batch is not None]
     return Facts(
         point=point,
         workload=conditions.workload,
@@ -169,7 +179,7 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         trials_without_answers=sum(not each.ok.any() for each in columns),
         error_kinds=summary.error_kinds,
         ttft_p50_ms=_pooled([metrics.values(metrics.ttft_ms(each), each.ok) for each in columns], 0.5),
-        ttft_half_width_ms=_half_width(ttft),
+        ttft_half_width_ms=None if point.batch else _half_width(summary.metrics["ttft"].quantiles["p50"]),
         send_lag_p99_ms=_nearly_worst([rates.client_lag_ms(point, info, each) for info, each, _ in trials]),
         coalesced_share=_coalesced_share(columns),
         reader_lag_p99_ms=_nearly_worst(
@@ -197,7 +207,46 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         server_gpu=conditions.server_gpu,
         gpus_used=conditions.gpus_used,
         gpu_priced=price.gpu if price is not None and price.source != AS_STATED else "",
+        slots_assumed=conditions.slots_assumed,
+        context_tokens=conditions.context_tokens,
+        caching=conditions.caching,
+        strangers=sum(batch.strangers for batch in batches),
+        polled_ends=sum(not batch.by_server for batch in batches),
+        **_server_facts(summary, columns, conditions),
     )
+
+
+def _server_facts(summary: Summary, columns: Sequence[Columns], conditions: Conditions) -> dict[str, Any]:
+    """The facts that rest on what the server itself says of an answer."""
+    least, cut = _cut(summary.point, columns, conditions)
+    rests = [metrics.values(metrics.server_rest_ms(each), each.ok) for each in columns]
+    told = summary.metrics.keys()
+    return {
+        "prompts_cut": cut,
+        "least_prompt": least,
+        "unseen": sum(_count(metrics.unseen(each)) for each in columns),
+        "tokens_per_event": summary.means["tokens_per_event"],
+        "acceptance": summary.means.get("acceptance"),
+        "answered_per_s": summary.rates["requests_per_s"].value,
+        "retry_after_s": _pooled([metrics.values(each.retry_after_s) for each in columns], 1.0),
+        "server_rest_ms": _pooled(rests, 0.5),
+        "server_tells_first": bool(told & {"server_prefill", "server_first"}),
+        "server_tells_queue": bool(told & {"server_queue", "server_first"}),
+    }
+
+
+def _cut(point: Point, trials: Sequence[Columns], conditions: Conditions) -> tuple[int | None, int]:
+    """The shortest prompt as the server counted it, and how many were too short to be what was sent.
+
+    Only where the server's own counts had been fitted: a guessed length is no plan.
+    """
+    lengths = conditions.lengths
+    if lengths is None or lengths.source != "usage" or conditions.workload.same == "text":
+        return None, 0
+    counted = [each.prompt_tokens[each.ok & (each.prompt_tokens > 0)] for each in trials]
+    asked = point.prompt_tokens
+    cut = sum(_count(each < asked - prompt_tolerance(asked)) for each in counted)
+    return min((int(each.min()) for each in counted if len(each)), default=None), cut
 
 
 def _busiest(health: Sequence[WorkerHealth]) -> float | None:
@@ -215,7 +264,7 @@ def _steadiness(point: Point, trials: Sequence[_Trial]) -> tuple[float | None, f
     series = []
     for _, columns, window in trials:
         closed = point.load == "closed"
-        if window is None or point.load == "offline" or (closed and window.whole):
+        if window is None or point.load in {"offline", "batch-api"} or (closed and window.whole):
             continue
         inside = columns.ok
         if closed:
@@ -254,6 +303,12 @@ def _means(point: Point, trials: Sequence[Columns]) -> dict[str, float | None]:
         "stall_share": metrics.stall_share(trials),
         "coalesced_share": _coalesced_share(trials),
     }
+    drafted, accepted = (
+        sum(float(np.nansum(getattr(each.server, name)[each.ok])) for each in trials)
+        for name in ("drafted", "accepted")
+    )
+    if drafted:
+        means["acceptance"] = accepted / drafted
     if point.load != "closed":
         means["ttft_from_due_ms"] = over(metrics.ttft_from_due_ms)
         means["e2e_from_due_ms"] = over(metrics.e2e_from_due_ms)

@@ -4,6 +4,7 @@
     <run id>/trials/<point>-<trial>.parquet    one trial's records (further files: <point>-<trial>.<part>)
     <run id>/run.json                      the finished run; without it the directory is partial
     <run id>/spool/                        answers not decoded yet; gone once the run is finished
+    <run id>/batches.json                  how far the batches of a run are that a batch API works on
 
 Trial 0 of a point is its warm-up. A run id is 26 characters that sort by time.
 """
@@ -99,6 +100,11 @@ class RunDir:
         return not (self.path / "run.json").exists()
 
     @property
+    def waiting(self) -> bool:
+        """Its requests were handed to a batch API, and not all of their answers are here yet."""
+        return self.partial and (self.path / "batches.json").exists()
+
+    @property
     def live(self) -> bool:
         """Somebody holds the run's lock: it is being measured, or recovered, at this moment."""
         try:
@@ -151,21 +157,26 @@ class RunDir:
 
     def plan(self) -> Manifest:
         """The manifest as it was before anything was sent; there for partial runs too."""
-        return _read_json(self.path / "plan.json", _Plan).manifest
+        return read_json(self.path / "plan.json", _Plan).manifest
 
     def run(self) -> Run:
         """The finished run. Raises `StoreError` for one that is partial, damaged or too new."""
+        if self.waiting:
+            raise StoreError(
+                f"run {self.run_id} waits for its batch; "
+                f"`benchsuite batch resume {self.run_id}` goes on with it"
+            )
         if self.partial:
             raise StoreError(
                 f"run {self.run_id} is being measured; look again when it is done"
                 if self.live
                 else f"run {self.run_id} was cut off; `benchsuite store recover` keeps what was recorded"
             )
-        return _read_json(self.path / "run.json", Run)
+        return read_json(self.path / "run.json", Run)
 
     def finish(self, run: Run) -> None:
         """Write run.json, which makes the run complete, and remove the spool."""
-        _write_json(self.path / "run.json", run)
+        write_json(self.path / "run.json", run)
         shutil.rmtree(self.spool_dir, ignore_errors=True)
 
 
@@ -183,7 +194,7 @@ class Store:
             run_dir.path.mkdir(mode=0o700)
             (run_dir.path / "trials").mkdir()
             run_dir.spool_dir.mkdir(mode=0o700)
-            _write_json(run_dir.path / "plan.json", _Plan(manifest=manifest))
+            write_json(run_dir.path / "plan.json", _Plan(manifest=manifest))
         except OSError as error:
             raise _unwritable(self.path, error) from error
         return run_dir
@@ -211,7 +222,7 @@ class Store:
 
     def cut_off_runs(self) -> list[RunDir]:
         """The runs that were never finished and that nobody is measuring any more, newest first."""
-        return [run_dir for run_dir in self.partial_runs() if not run_dir.live]
+        return [run_dir for run_dir in self.partial_runs() if not (run_dir.live or run_dir.waiting)]
 
     def select(self, selector: str) -> RunDir:
         """The run called `latest` (the newest finished one), or the one whose id starts with `selector`.
@@ -255,7 +266,7 @@ class Store:
         path = folder / f"{new_run_id()}.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_json(path, selftest)
+            write_json(path, selftest)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         return path
@@ -264,7 +275,7 @@ class Store:
         """The newest selftest of one machine; files that can't be read are passed over."""
         for path in sorted((self.path / ".selftest").glob("*.json"), reverse=True):
             try:
-                selftest = _read_json(path, Selftest)
+                selftest = read_json(path, Selftest)
             except StoreError:
                 continue
             if selftest.machine_id == machine_id:
@@ -303,7 +314,7 @@ def _placed(table: "pa.Table", point: int, trial: int) -> "pa.Table":
     return table
 
 
-def _write_json(path: Path, value: Noun) -> None:
+def write_json(path: Path, value: Noun) -> None:
     """Whole or not at all, even through a power cut."""
     tmp = path.with_name(path.name + ".tmp")
     with tmp.open("wb") as file:
@@ -333,7 +344,7 @@ def _infinities_as_words(value: Any) -> Any:
     return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
-def _read_json(path: Path, kind: type[_T]) -> _T:
+def read_json(path: Path, kind: type[_T]) -> _T:
     """A stored value, its schema checked before its fields."""
     try:
         text = path.read_bytes()

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from benchsuite.errors import UsageError
 from benchsuite.types import Call, Tape, Target
 
 ENCODER = msgspec.json.Encoder()
@@ -29,7 +30,13 @@ def get(target: Target, where: str) -> Call:
 
 
 def post(
-    target: Target, where: str, body: Mapping[str, Any], *, accept: str, more: Mapping[str, str] = {}
+    target: Target,
+    where: str,
+    body: Mapping[str, Any],
+    *,
+    accept: str,
+    more: Mapping[str, str] = {},
+    key_header: str = "Authorization",
 ) -> Call:
     """A POST of JSON, the target's `extra_body` merged in; `more` headers stand before the target's own."""
     own = {name.lower() for name in target.headers}
@@ -37,7 +44,11 @@ def post(
     return Call(
         method="POST",
         path=where,
-        headers={"Content-Type": "application/json", **kept, **headers(target, accept)},
+        headers={
+            "Content-Type": "application/json",
+            **kept,
+            **headers(target, accept, key_header=key_header),
+        },
         body=ENCODER.encode(merged(body, target.extra_body) if target.extra_body else body),
     )
 
@@ -64,3 +75,13 @@ def answer(tape: Tape) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def whole_number(target: Target, name: str) -> int | None:
+    """The target's option `name` as a number above 0; None: it wasn't given. A UsageError for other words."""
+    value = target.options.get(name)
+    if value is None:
+        return None
+    if not value.isascii() or not value.isdecimal() or int(value) == 0:
+        raise UsageError(f"--option {name} is a whole number above 0, not {value!r}")
+    return int(value)

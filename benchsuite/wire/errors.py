@@ -1,6 +1,6 @@
 """Server errors as a closed set of kinds, with a message cut where the server begins to quote the request.
 
-Read from what vLLM, SGLang, llama.cpp, TGI, Ollama, MLX, transformers and OpenAI answer.
+Read from what vLLM, SGLang, llama.cpp, TGI, Ollama, MLX, transformers, OpenAI, Anthropic and Google answer.
 """
 
 import re
@@ -38,24 +38,31 @@ BY_WORDS = tuple(
         (
             "context_length",
             r"context_length_exceeded|exceed_context_size|context (?:length|size|window)"
-            r"|must have less than \d+ tokens|tokens.{0,40} must be <= \d+",
+            r"|must have less than \d+ tokens|tokens.{0,40} must be <= \d+|prompt is too long: \d+ tokens"
+            r"|token count.{0,20} exceeds the maximum number of tokens",
         ),
         ("content_filter", r"content_filter|content_policy|content management policy"),
-        ("quota", r"insufficient_quota|billing_error"),
+        ("quota", r"insufficient_quota|billing_(?:error|not_active|hard_limit)|credit balance is too low"),
+        # LM Studio.
+        ("not_found", r"\bmodel_not_found\b"),
+        # Gemini: HTTP 400.
+        ("auth", r"API_KEY_INVALID|api key not valid"),
     )
 )
 BY_TYPE = tuple(
     (kind, re.compile(words, re.IGNORECASE))
     for kind, words in (
-        ("rate_limited", r"rate_?limit"),
+        ("rate_limited", r"rate_?limit|RESOURCE_EXHAUSTED"),
         ("overloaded", r"overloaded|unavailable|queue is full|server busy"),
-        ("auth", r"authentication|permission|invalid_api_key"),
+        ("auth", r"authentication|permission|invalid_api_key|UNAUTHENTICATED"),
         ("not_found", r"not_?found"),
-        ("bad_request", r"bad_?request|invalid_request|validation"),
+        ("bad_request", r"bad_?request|invalid_request|invalid_argument|validation"),
     )
 )
 ECHO = re.compile(r"\binput(?:_value)?['\"]?\s*[:=]|\n|traceback", re.IGNORECASE)
 """Where a server begins to quote what it was sent, or to show its insides."""
+RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+"""Google's RetryInfo, which stands in the body where others have a header."""
 QUOTED = re.compile(r"(?<!\w)(['\"`])[^'\"`]{49,}(?:\1|$)")
 
 
@@ -68,9 +75,15 @@ def error_kind(status: int, body: bytes) -> tuple[str, str]:
         return "", ""
     try:
         answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         answer = None
     return read_error(status, answer)
+
+
+def retry_delay_s(body: bytes) -> float | None:
+    """Seconds after which a refusal's own text wants to be asked again; None: it doesn't say."""
+    found = RETRY_DELAY.search(body)
+    return float(found[1]) if found else None
 
 
 def read_error(status: int, error: object) -> tuple[str, str]:
@@ -100,7 +113,8 @@ def _facts(error: object) -> tuple[str, int, str]:
         0,
     )
     message = fields.get("message", fields.get("detail"))
-    return f"{fields.get('type')} {fields.get('code')}", code, message if isinstance(message, str) else ""
+    words = " ".join(str(fields.get(name)) for name in ("type", "code", "status"))
+    return words, code, message if isinstance(message, str) else ""
 
 
 def _kind(status: int, words: str, message: str) -> str:

@@ -3,7 +3,8 @@
 Where they differ: the role comes on a chunk of its own (vLLM, llama.cpp, transformers) or on each
 delta (MLX, TGI); `content` is empty, null, or rarely a list of parts; reasoning is `reasoning` or
 `reasoning_content`; usage rides on a chunk of its own, on the finish chunk, or on all; some never
-send `[DONE]` (transformers). Azure begins with a chunk without choices.
+send `[DONE]` (transformers). Azure begins with a chunk without choices. Groq's times stand in the usage,
+or in `x_groq`; Cerebras' in `time_info`; Fireworks' in `perf_metrics`, where they were asked for.
 """
 
 import re
@@ -12,10 +13,11 @@ from typing import Any
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import calls, sse
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import calls, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL
+from benchsuite.wire.timings import header_timings
 
 VERSIONED = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?(?:/|$)")
 
@@ -26,6 +28,7 @@ class _Part(msgspec.Struct, gc=False):
 
 class _PromptDetails(_Part, gc=False):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _OutputDetails(_Part, gc=False):
@@ -38,6 +41,14 @@ class _Usage(_Part, gc=False):
     reasoning_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
+    queue_time: float | None = None
+    prompt_time: float | None = None
+    completion_time: float | None = None
+    total_time: float | None = None
+
+
+class _Groq(_Part, gc=False):
+    usage: _Usage | None = None
 
 
 class _Delta(_Part, gc=False):
@@ -62,6 +73,9 @@ class _Chunk(_Part, gc=False):
     error: Any = None
     timings: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
+    time_info: dict[str, Any] | None = None
+    perf_metrics: dict[str, Any] | None = None
+    x_groq: _Groq | None = None
 
 
 answer, get, headers = calls.answer, calls.get, calls.headers
@@ -87,6 +101,33 @@ def listed(tape: Tape) -> list[dict[str, Any]] | None:
     if not isinstance(models, list):
         return None
     return [model for model in models if isinstance(model, dict) and isinstance(model.get("id"), str)]
+
+
+def described(models: list[dict[str, Any]], server: str, unnamed: str) -> Identity:
+    """Who lists these models: `server`, else their owner, else `unnamed`.
+
+    Owner and context count only where all models have the same.
+    """
+    owners = {str(model.get("owned_by") or unnamed) for model in models}
+    contexts = {_context(model) for model in models}
+    return Identity(
+        server=server or (owners.pop() if len(owners) == 1 else unnamed),
+        models=tuple(model["id"] for model in models),
+        context_tokens=contexts.pop() if len(contexts) == 1 else None,
+    )
+
+
+def _context(model: dict[str, Any]) -> int | None:
+    """Context in tokens as vLLM, hosted gateways, or llama.cpp (its slot's, else the model's) name it."""
+    meta = model.get("meta")
+    more = meta if isinstance(meta, dict) else {}
+    found = (
+        model.get("max_model_len"),
+        model.get("context_length"),
+        more.get("n_ctx"),
+        more.get("n_ctx_train"),
+    )
+    return next((value for value in found if isinstance(value, int)), None)
 
 
 def call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
@@ -134,8 +175,8 @@ def decode(tape: Tape) -> Reply:
     if tape.status >= 400:
         kind, message = error_kind(tape.status, tape.body)
         return Reply(error_kind=kind, error_message=message)
-    if tape.body.lstrip().startswith(b"{"):
-        return _whole(tape.body)
+    if whole.is_whole(tape):
+        return _whole(tape)
     return _streamed(tape)
 
 
@@ -149,7 +190,9 @@ def _streamed(tape: Tape) -> Reply:
     for chunk, arrived_ns in zip(stream.chunks, stream.arrival_ns, strict=True):
         if chunk.usage is not None:
             usage = chunk.usage
-        if chunk.timings or chunk.metrics or chunk.error is not None:
+        elif chunk.x_groq is not None and usage is None:
+            usage = chunk.x_groq.usage
+        if chunk.timings or chunk.metrics or chunk.error is not None or chunk.time_info or chunk.perf_metrics:
             notes.append(chunk)
         for choice in chunk.choices or ():
             if choice.index:
@@ -174,44 +217,33 @@ def _streamed(tape: Tape) -> Reply:
                 kinds.append(kind)
                 texts.append(text)
     error, message = _stream_error(notes, stream.unreadable)
-    prompt, output, cached, reasoning = _counts(usage)
     return Reply(
         arrival_ns=arrival_ns,
         kind=bytes(kinds),
         texts=texts,
         finish_reason=finish_reason,
         complete=stream.done or finish_reason is not None,
-        prompt_tokens=prompt,
-        output_tokens=output,
-        cached_tokens=cached,
-        reasoning_tokens=reasoning,
-        server_timings=_timings(notes),
+        server_timings=_timings(notes, usage) | header_timings(tape),
         error_kind=error,
         error_message=message,
+        **_counts(usage),
     )
 
 
-def _whole(body: bytes) -> Reply:
+def _whole(tape: Tape) -> Reply:
     """An answer that was not streamed; one cut short is empty and not complete."""
-    try:
-        answer = ANSWER.decode(body)
-    except msgspec.ValidationError:
-        return Reply(error_kind="protocol", error_message="the answer is not of the OpenAI dialect")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Reply()
+    answer = whole.decode(tape, ANSWER, "the OpenAI dialect")
+    if isinstance(answer, Reply):
+        return answer
     kind, message = read_error(0, answer.error) if answer.error is not None else ("", "")
-    prompt, output, cached, reasoning = _counts(answer.usage)
     choices = answer.choices or []
     return Reply(
         finish_reason=choices[0].finish_reason if choices else None,
         complete=bool(choices),
-        prompt_tokens=prompt,
-        output_tokens=output,
-        cached_tokens=cached,
-        reasoning_tokens=reasoning,
-        server_timings=_timings([answer]),
+        server_timings=_timings([answer], answer.usage) | header_timings(tape),
         error_kind=kind,
         error_message=message,
+        **_counts(answer.usage),
     )
 
 
@@ -232,18 +264,19 @@ def _tool_text(calls: list[Any]) -> str:
     return "".join(f"{one.get('name') or ''}{one.get('arguments') or ''}" for one in functions)
 
 
-def _counts(usage: _Usage | None) -> tuple[int | None, int | None, int | None, int | None]:
-    """Prompt, output, cached and reasoning tokens; None where the server didn't say."""
+def _counts(usage: _Usage | None) -> dict[str, Any]:
+    """The reply's token counts; None where the server didn't say."""
     if usage is None:
-        return None, None, None, None
+        return {}
     prompt, output = usage.prompt_tokens_details, usage.completion_tokens_details
     reasoning = None if output is None else output.reasoning_tokens
-    return (
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        None if prompt is None else prompt.cached_tokens,
-        usage.reasoning_tokens if reasoning is None else reasoning,
-    )
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "output_tokens": usage.completion_tokens,
+        "cached_tokens": None if prompt is None else prompt.cached_tokens,
+        "cache_write_tokens": None if prompt is None else prompt.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens if reasoning is None else reasoning,
+    }
 
 
 def _stream_error(notes: list[_Chunk], unreadable: int) -> tuple[str, str]:
@@ -256,11 +289,18 @@ def _stream_error(notes: list[_Chunk], unreadable: int) -> tuple[str, str]:
     return "", ""
 
 
-def _timings(notes: list[_Chunk]) -> dict[str, float]:
-    """llama.cpp's `timings` and vLLM's `metrics` under their own names, nested ones with a dot."""
+def _timings(notes: list[_Chunk], usage: _Usage | None) -> dict[str, float]:
+    """Each server's own timings under their own names, nested ones with a dot."""
     found: dict[str, float] = {}
     for chunk in notes:
-        found |= _flat(chunk.timings or {}) | _flat(chunk.metrics or {})
+        for said in (chunk.timings, chunk.metrics, chunk.time_info, chunk.perf_metrics):
+            found |= _flat(said or {})
+    # Cerebras puts the time of day among its times.
+    found.pop("created", None)
+    for name in ("queue_time", "prompt_time", "completion_time", "total_time"):
+        value = getattr(usage, name, None)
+        if value is not None:
+            found[name] = value
     return found
 
 

@@ -52,6 +52,7 @@ def overridden(
     concurrency: Sequence[int] | int | None = None,
     rate: Sequence[float] | float | None = None,
     arrivals: Arrivals | None = None,
+    batch: bool | None = None,
     requests: int | None = None,
     seconds: float | None = None,
     trials: int | None = None,
@@ -63,7 +64,8 @@ def overridden(
     """The workload with some of it changed; None leaves a field as it is.
 
     Only a concurrency makes it a closed loop, only a rate an open one; requests and seconds
-    replace each other. Values are held to the same rules as in a file (UsageError).
+    replace each other. `batch` takes the place of any load that the workload has, and makes it one trial
+    unless more are asked for. Values are held to the same rules as in a file (UsageError).
     """
     given = {
         "prompt_tokens": prompt_tokens,
@@ -71,6 +73,7 @@ def overridden(
         "concurrency": concurrency,
         "rate": rate,
         "arrivals": arrivals,
+        "batch": batch,
         "requests": requests,
         "seconds": seconds,
         "trials": trials,
@@ -86,6 +89,10 @@ def overridden(
     for one, other, unset in (("concurrency", "rate", ()), ("requests", "seconds", None)):
         if (one in changes) != (other in changes):
             changes[other if one in changes else one] = unset
+    if batch and not workload.batch:
+        changes = {"concurrency": (), "rate": (), "trials": 1} | changes
+    elif workload.batch and (concurrency is not None or rate is not None):
+        changes.setdefault("batch", False)
     if slo is not None:
         changes["slo"] = slo
     return schema.made({**schema.fields_of(workload), **changes}, "")
@@ -116,6 +123,10 @@ def workload_digest(workload: Workload) -> str:
         for field in msgspec.structs.fields(workload)
         if (value := getattr(workload, field.name)) != field.default
     }
+    if workload.bodies is not None:
+        # The file is what is asked, whatever it is called; lengths aren't asked for.
+        del asked["prompt_tokens"], asked["output_tokens"], asked["description"]
+        asked["bodies"] = {"number": workload.bodies.number, "sha256": workload.bodies.sha256}
     fields = msgspec.to_builtins(asked)
     # JSON knows no infinity: msgspec would write null.
     fields["rate"] = ["inf" if math.isinf(rate) else rate for rate in workload.rate]
@@ -137,7 +148,14 @@ def points(workload: Workload) -> tuple[Point, ...]:
         for cap in caps
     ]
     return tuple(
-        Point(index=index, prompt_tokens=prompt, output_tokens=output, concurrency=cap, rate=rate)
+        Point(
+            index=index,
+            prompt_tokens=prompt,
+            output_tokens=output,
+            concurrency=cap,
+            rate=rate,
+            batch=workload.batch,
+        )
         for index, (prompt, output, cap, rate) in enumerate(grid)
     )
 

@@ -9,6 +9,7 @@ from itertools import count, islice, repeat, takewhile
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Lengths, Message, Phase, Point, Request, Workload
+from benchsuite.workload.bodies import first_line
 from benchsuite.workload.fit import words as all_words
 
 SALT_BITS = 60
@@ -31,7 +32,8 @@ def plan(
     trial: int,
     seed: int,
     nonce: str,
-    lengths: Lengths,
+    lengths: Lengths | None,
+    bodies: Sequence[bytes] = (),
 ) -> Iterator[Request]:
     """The requests of one trial in the order of their index, made as they are taken.
 
@@ -39,8 +41,12 @@ def plan(
     open loop within them and no end of a closed one (take while the clock runs). Warm-up:
     `warm_up_count`, except that a closed loop with warm-up seconds goes on to the workload's
     most. Arrivals and all words but the salt don't depend on `nonce`. A prompt too short for the
-    server's chat template is a UsageError, at once.
+    server's chat template is a UsageError, at once. `bodies`: those of `workload.bodies`, which are sent
+    instead, from the first again after the last; lengths aren't needed then.
     """
+    if bodies:
+        return _replayed(workload, point, bodies, phase=phase, trial=trial, seed=seed)
+    assert lengths is not None
     text = _texts(workload, point, phase=phase, trial=trial, seed=seed, nonce=nonce, lengths=lengths)
     shared_chars = len(shared_prefix(workload, point, seed=seed, nonce=nonce, lengths=lengths))
     offsets_ns = _offsets_ns(workload, point, phase=phase, trial=trial, seed=seed)
@@ -60,6 +66,27 @@ def plan(
     )
 
 
+def _replayed(
+    workload: Workload, point: Point, bodies: Sequence[bytes], *, phase: Phase, trial: int, seed: int
+) -> Iterator[Request]:
+    """The same with bodies that are given: what a driver would make of the rest is thrown away."""
+    start = first_line(workload, phase=phase, trial=trial, count=warm_up_count(workload, point))
+    offsets_ns = _offsets_ns(workload, point, phase=phase, trial=trial, seed=seed)
+    return (
+        Request(
+            index=index,
+            phase=phase,
+            messages=(Message(role="user", content=""),),
+            max_output_tokens=1,
+            min_output_tokens=1,
+            cache=workload.cache,
+            due_offset_ns=offset_ns,
+            body=bodies[(start + index) % len(bodies)],
+        )
+        for index, offset_ns in enumerate(offsets_ns)
+    )
+
+
 def warm_up_count(workload: Workload, point: Point) -> int:
     """How many requests warm a point up, at least, before anything is measured.
 
@@ -67,6 +94,8 @@ def warm_up_count(workload: Workload, point: Point) -> int:
     warm-up seconds if longer), four or more. Never more than the workload's cap, except that each
     slot gets one.
     """
+    if point.load == "batch-api":
+        return 0
     if point.load == "closed":
         wanted = 2 * (point.concurrency or 1)
     elif point.load == "open":

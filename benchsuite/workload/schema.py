@@ -56,6 +56,12 @@ def _rate(value: object) -> float:
     return number
 
 
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be some text")
@@ -100,6 +106,7 @@ _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
         "concurrency": _axis(_whole(1)),
         "rate": _axis(_rate),
         "arrivals": _choice(*get_args(Arrivals)),
+        "batch": _yes_or_no,
         "cache": _choice(*get_args(CacheMode)),
         "shared_tokens": _whole(1),
         "reasoning": _choice(*filter(None, get_args(Reasoning))),
@@ -127,6 +134,7 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "load.concurrency": "concurrency",
         "load.rate": "rate",
         "load.arrivals": "arrivals",
+        "load.batch": "batch",
         "outputs.reasoning": "reasoning",
         "cache.mode": "cache",
         "cache.shared_tokens": "shared_tokens",
@@ -182,7 +190,9 @@ def _shown(value: object) -> str:
 def made(fields: Mapping[str, Any], where: str) -> Workload:
     """A `Workload` of fields that were read one by one, if they make sense together."""
     workload = Workload(**fields)
-    if not workload.concurrency and not workload.rate:
+    if workload.batch:
+        _check_batch(workload, where)
+    elif not workload.concurrency and not workload.rate:
         raise UsageError(f"{where}say how hard to press: a concurrency, a rate, or both")
     if (workload.requests is None) == (workload.seconds is None):
         raise UsageError(f"{where}say when a trial stops: either requests or seconds")
@@ -202,6 +212,17 @@ def made(fields: Mapping[str, Any], where: str) -> Workload:
         needed = 1 / min(workload.rate)
         raise UsageError(f"{where}{min(workload.rate):g} req/s needs {needed:g} seconds or more per trial")
     return workload
+
+
+def _check_batch(workload: Workload, where: str) -> None:
+    """A batch is pressed by nobody: the server takes its requests when it likes."""
+    if workload.concurrency or workload.rate:
+        raise UsageError(f"{where}a batch API decides itself how many are in flight: no concurrency, no rate")
+    if workload.requests is None:
+        advice = "set [stop] requests" if where else "add --requests N"
+        raise UsageError(f"{where}a batch has a number of requests, not a duration: {advice}")
+    if workload.cache == "warm":
+        raise UsageError(f"{where}a batch isn't warmed up: the cache can be cold or shared")
 
 
 def fields_of(workload: Workload) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class TestOpenAI(DriverConformance):
     target = Target(backend="openai", url=URL, model="m", key=KEY)
     recordings = VLLM + LLAMA_CPP + MLX + TRANSFORMERS
     identity_tapes = (recorded("vllm/models"),)
+    unobserved = {
+        "cached_tokens": "OpenAI reports them, not every server of this dialect",
+        "server_timings": "OpenAI reports them in a header, not every server of this dialect",
+        "sampling": "only OpenAI's own reasoning models refuse a temperature",
+    }
 
 
 class TestLocal(DriverConformance):
@@ -100,6 +105,7 @@ class TestVLLM(DriverConformance):
     driver = VLLMDriver()
     target = Target(backend="vllm", url=URL, model="m", key=KEY)
     recordings = VLLM
+    unobserved = {"cached_tokens": "only with --enable-prompt-tokens-details, which benchsuite starts it with"}
     identity_tapes = (recorded("vllm/models"), recorded("vllm/version"), recorded("vllm/server_info"))
 
 

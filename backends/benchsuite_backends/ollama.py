@@ -1,0 +1,143 @@
+"""Ollama, through its own API or the OpenAI-compatible one."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.errors import UsageError
+from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import calls, openai
+from benchsuite.wire import ollama as dialect
+from benchsuite_backends.starting import arguments
+
+CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
+    {
+        "cold": "each prompt begins with words of its own; the chat template before them stays cached",
+        "warm": "the server's own prefix cache, one a slot",
+        "shared": "the server's own prefix cache, one a slot",
+    }
+)
+
+
+def _variable(name: str, text: str) -> Setting:
+    return Setting(help=text, arguments={"*": (f"{name}={{value}}",)})
+
+
+SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
+    {
+        "max-seqs": _variable("OLLAMA_NUM_PARALLEL", "requests of one model served at once"),
+        "max-len": _variable("OLLAMA_CONTEXT_LENGTH", "most tokens of a prompt and its answer"),
+        "max-queue": _variable("OLLAMA_MAX_QUEUE", "requests that may wait before it refuses more"),
+        "max-models": _variable("OLLAMA_MAX_LOADED_MODELS", "models loaded at once"),
+        "kv-cache-dtype": _variable("OLLAMA_KV_CACHE_TYPE", "type of cached keys and values, e.g. q8_0"),
+        "attention": Setting(
+            help="flash attention: on or off",
+            arguments={"on": ("OLLAMA_FLASH_ATTENTION=1",), "off": ("OLLAMA_FLASH_ATTENTION=0",)},
+        ),
+        "spread": Setting(
+            help="a model over all GPUs, even if one could hold it",
+            arguments={"on": ("OLLAMA_SCHED_SPREAD=1",), "off": ()},
+        ),
+    }
+)
+
+
+class Ollama:
+    """Options: `endpoint=…`, `num_ctx=TOKENS`, `keep_alive=10m`, `think=…`, `slots=N` of a running server."""
+
+    name: ClassVar[str] = "ollama"
+    title: ClassVar[str] = "Ollama"
+    default_url: ClassVar[str] = "http://localhost:11434"
+    key_variables: ClassVar[tuple[str, ...]] = ("OLLAMA_API_KEY",)
+    options: ClassVar[tuple[str, ...]] = (*openai.OPTIONS, *dialect.OPTIONS)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        exact_output=False,
+        cache_off=False,
+        cached_tokens=False,
+        server_timings=True,
+        launch=True,
+        endpoints=("native", "generate", "chat", "completions"),
+        caching=CACHING,
+        default_slots=1,
+        reasoning=True,
+    )
+    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+
+    def launch(self, target: Target) -> Launch | None:
+        """`ollama serve`; what is chosen stands in the command, where no variable of the user's undoes it."""
+        ours = {
+            "max-seqs": ("OLLAMA_NUM_PARALLEL={slots}",),
+            "max-len": ("OLLAMA_CONTEXT_LENGTH={context}",),
+        }
+        chosen = arguments(ours, self.settings, target)
+        if odd := next((word for word in chosen if word.startswith("-") or "=" not in word), ""):
+            raise UsageError(f"--engine-args: Ollama is set by variables, NAME=VALUE, not by {odd!r}")
+        if target.model.startswith("shape:") or target.model.endswith(".gguf"):
+            raise UsageError(
+                f"Ollama serves what `ollama create` or `ollama pull` gave it, not {target.model}; "
+                "--backend llamacpp takes it"
+            )
+        return Launch(
+            argv=("env", *chosen, "OLLAMA_HOST=127.0.0.1:{port}", "ollama", "serve"),
+            env={"OLLAMA_NO_CLOUD": "1"},
+            needs=("ollama",),
+            missing=(
+                "ollama isn't on the PATH: install it from ollama.com, or measure a running server: "
+                "--backend ollama --url URL"
+            ),
+            ready=Call(method="GET", path="/api/version"),
+        )
+
+    def identify(self, target: Target) -> tuple[Call, ...]:
+        """Version, loaded models, downloaded ones, and the model's own card once it is known."""
+        asked = tuple(calls.get(target, path) for path in ("/api/version", "/api/ps", "/api/tags"))
+        return (*asked, dialect.show_call(target)) if target.model else asked
+
+    def identity(self, tapes: tuple[Tape, ...]) -> Identity | None:
+        """The models are the loaded ones, or all where none is; it doesn't tell its slots."""
+        version = calls.answer(tapes[0]).get("version")
+        loaded, there = dialect.listed(tapes[1]), dialect.listed(tapes[2])
+        if not isinstance(version, str) or loaded is None or there is None:
+            return None
+        shown = calls.answer(tapes[3]) if len(tapes) > 3 else {}
+        meant = dialect.same(shown, loaded)
+        return Identity(
+            server="Ollama",
+            version=version,
+            models=tuple(model["name"] for model in loaded or there),
+            context_tokens=dialect.loaded_context(shown, meant),
+            details=dialect.details_of(shown, meant),
+        )
+
+    def encode(self, request: Request, target: Target) -> Call:
+        """Output length is an upper bound; natively with the context that the run's longest request needs."""
+        return dialect.call(request, target)
+
+    def decode(self, tape: Tape) -> Reply:
+        """Lines of JSON, or the OpenAI dialect of the compatible endpoints."""
+        return dialect.decode(tape)
+
+    def pull_call(self, target: Target) -> Call | None:
+        """`/api/pull`, its progress in lines."""
+        return dialect.pull_call(target)
+
+    def pull_next(self, tape: Tape, target: Target) -> Call | None:
+        """Nothing: the pull's answer ends with it."""
+        return None
+
+    def pull_command(self, model: str) -> str:
+        """Its own command."""
+        return f"ollama pull {model}"
+
+    def load_call(self, target: Target, identity: Identity, context_tokens: int, slots: int) -> Call | None:
+        """Always: a model that is loaded so already answers at once. Slots are the server's alone."""
+        return dialect.load_call(target, context_tokens)
+
+    def loading(self, tape: Tape) -> tuple[str, float | None]:
+        """How far a pull is; loading itself tells nothing."""
+        return dialect.progress(tape)
+
+    def loaded(self, tape: Tape) -> float | None:
+        """It doesn't say."""
+        return None

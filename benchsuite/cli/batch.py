@@ -1,0 +1,131 @@
+"""`benchsuite batch`: runs over a batch API, which go on while nobody waits for them."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from benchsuite.cli.kinds import header, json_object, pair, proxy_url, seconds, store_option
+
+if TYPE_CHECKING:
+    from benchsuite.store.runs import RunDir
+    from benchsuite.target import Options
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@click.group()
+def batch() -> None:
+    """Runs over a batch API (`benchsuite run --batch-api`): how far they are; go on, cancel."""
+
+
+def _asking(command: _F) -> _F:
+    """The options of commands that ask the server: keys and headers aren't stored with a run."""
+    for option in reversed(
+        (
+            click.argument("run"),
+            click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the API key."),
+            click.option("--header", type=header, multiple=True, metavar="'K: V'", help="Send a header."),
+            click.option(
+                "--header-env",
+                type=pair,
+                multiple=True,
+                metavar="K=VAR",
+                help="Send a header whose value is in the environment.",
+            ),
+            click.option(
+                "--extra-body", type=json_object, metavar="JSON", help="As the run was started with."
+            ),
+            click.option("--proxy", type=proxy_url, metavar="URL", help="Go through an HTTP proxy."),
+            store_option,
+            click.option("--batch-poll", type=seconds, default="5s", hidden=True),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@batch.command("list")
+@store_option
+def listed(store_path: str | None) -> None:
+    """Runs over a batch API, newest first, as they were last heard of."""
+    from benchsuite.cli import output
+    from benchsuite.report.batches import batch_table
+    from benchsuite.store.batches import read_batches
+    from benchsuite.store.runs import Store, default_store
+
+    runs = [run for run in Store(default_store(store_path)).runs() if (run.path / "batches.json").exists()]
+    if not runs:
+        click.echo("No run used a batch API; `benchsuite run --batch-api --requests 100` does.")
+        return
+    rows = [(run.plan(), one, not run.partial) for run in runs for one in read_batches(run).batches]
+    click.echo(batch_table(rows, width=output.width(), styled=output.styled()))
+
+
+@batch.command()
+@_asking
+@click.option("--json", "as_json", is_flag=True, help="The run as JSON on stdout.")
+@click.pass_context
+def resume(ctx: click.Context, /, **given: Any) -> None:
+    """Go on with RUN: submit what wasn't, wait, fetch the answers."""
+    from benchsuite import batch as library
+    from benchsuite.cli.run import INVALID, show_runs, stoppable
+    from benchsuite.cli.telling import telling
+    from benchsuite.engine.trial import Interrupt
+
+    run_dir, options, store = _named(given)
+    interrupt = Interrupt()
+    with telling(interrupt) as teller, stoppable(interrupt, lambda: True):
+        done = library.resume(run_dir, options, tell=teller, interrupt=interrupt)
+    show_runs([done], store, as_json=given["as_json"], hint="")
+    ctx.exit(INVALID if done.verdict == "invalid" else 0)
+
+
+@batch.command()
+@_asking
+def status(**given: Any) -> None:
+    """Ask the server how far RUN is; nothing is changed."""
+    from benchsuite import batch as library
+    from benchsuite.report.batches import status_line
+
+    run_dir, options, _ = _named(given)
+    for one, state in library.states(run_dir, options):
+        click.echo(status_line(one, state))
+
+
+@batch.command()
+@_asking
+def cancel(**given: Any) -> None:
+    """Ask for RUN's end; `batch resume` then keeps what was answered."""
+    from benchsuite import batch as library
+    from benchsuite.types import Progress, Stage
+
+    def tell(told: Stage | Progress) -> None:
+        if isinstance(told, Stage):
+            click.echo(told.text, err=True)
+
+    run_dir, options, _ = _named(given)
+    library.cancel(run_dir, options, tell)
+    click.echo(f"Cancelled; `benchsuite batch resume {run_dir.run_id}` keeps what was answered by then.")
+
+
+def _named(given: dict[str, Any]) -> "tuple[RunDir, Options, Any]":
+    """The run, what was given of its target, and the store."""
+    from benchsuite.cli.run_asked import headers_of
+    from benchsuite.store.runs import Store, default_store
+    from benchsuite.target import Options
+    from benchsuite.types import Connection
+
+    store = Store(default_store(given["store_path"]))
+    run_dir = store.select(given["run"])
+    plan = run_dir.plan()
+    options = Options(
+        backend=plan.backend,
+        workload=plan.workload,
+        key_variable=given["api_key_env"] or "",
+        headers=headers_of(given),
+        extra_body=given["extra_body"] or {},
+        connection=Connection(proxy=given["proxy"]),
+        batch_poll_s=given["batch_poll"],
+    )
+    return run_dir, options, store

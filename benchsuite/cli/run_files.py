@@ -1,0 +1,46 @@
+"""Files that the options of `run` name and that are read before anything else: `--spec` and `--bodies`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from benchsuite.types import Workload
+    from benchsuite.workload.bodies import Lines
+
+_SAID_BY_BODIES: Final = (
+    "prompt_tokens",
+    "output_tokens",
+    "cache",
+    "reasoning",
+    "extra_body",
+    "batch_api",
+)
+"""Options that have nothing to say where bodies are given."""
+
+
+def spec_text(path: str) -> str:
+    """The text of a specification; a UsageError where it can't be read."""
+    from benchsuite.errors import UsageError
+
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        advice = "`benchsuite backends http` prints one to start from"
+        raise UsageError(f"--spec: can't read {path}: {error.strerror}; {advice}") from None
+    except ValueError:
+        raise UsageError(f"--spec: {path} isn't UTF-8 text") from None
+
+
+def replayed(workload: "Workload", given: dict[str, Any]) -> "tuple[Workload, Lines | None]":
+    """The workload with the bodies of `--bodies`, and these themselves; as it is where none are given."""
+    if not given["bodies"]:
+        return workload, None
+    from benchsuite.errors import UsageError
+    from benchsuite.workload.bodies import read, replay
+
+    for option in _SAID_BY_BODIES:
+        if given.get(option):
+            name = f"--{option.replace('_', '-')}"
+            raise UsageError(f"--bodies sends each line of its file word for word: leave {name} out")
+    bodies = read(given["bodies"])
+    return replay(workload, bodies.facts), bodies

@@ -1,0 +1,180 @@
+"""Rules about what was sent and what came back: lengths, caches, reasoning, events, speculation."""
+
+from benchsuite.stats.facts import Facts
+from benchsuite.stats.warned import Level, level, percent, warning
+from benchsuite.types import Warning
+
+BLOCK_TOKENS = 32
+"""Servers cache whole blocks of up to so many tokens: so much of a shared prefix may stay uncached."""
+
+MOST_TOKENS_PER_EVENT = 1.5
+
+
+def prompt_tolerance(asked: int) -> float:
+    """How many tokens a prompt may be off before it isn't what was asked for."""
+    return max(0.02 * asked, 2.0)
+
+
+def output_tokens(facts: Facts) -> Warning | None:
+    """Answers of another length than asked for; told only where the backend can't force it."""
+    asked, mean = facts.point.output_tokens, facts.output_tokens
+    if mean is None or facts.without_usage == facts.ok:
+        return None
+    off = abs(mean - asked) / asked
+    bad: Level | None = level(off, 0.02, 0.10)
+    if bad is None:
+        return None
+    text = f"answers had {mean:.1f} tokens on average, {asked} were asked for"
+    if facts.exact_output:
+        advice = "check that the server accepts ignore_eos and has enough context"
+    else:
+        bad, advice = "told", "this backend takes the length as a limit; compare rates, not E2E"
+    return warning("output_tokens", bad, text, advice, asked=asked, mean=mean)
+
+
+def prompt_cut(facts: Facts) -> Warning | None:
+    """Requests of whose prompt the server took only a part: another question, and a cheaper one."""
+    if not facts.prompts_cut or facts.least_prompt is None:
+        return None
+    asked = facts.point.prompt_tokens
+    text = (
+        f"the server cut the prompt of {facts.prompts_cut} of {facts.ok} requests: "
+        f"as few as {facts.least_prompt} of {asked} tokens were read"
+    )
+    needed = asked + facts.point.output_tokens
+    context = facts.context_tokens
+    has = "" if context is None else f", it says {context:,}"
+    advice = f"give it a context of {needed:,} tokens or more per slot{has}; or ask for fewer --prompt-tokens"
+    least = facts.least_prompt
+    return warning(
+        "prompt_cut", "invalid", text, advice, requests=facts.prompts_cut, least=least, asked=asked
+    )
+
+
+def prompt_tokens(facts: Facts) -> Warning | None:
+    """Prompts of another length than asked for; nothing was asked where texts are to be equal."""
+    asked, mean = facts.point.prompt_tokens, facts.prompt_tokens
+    # Cut ones have a rule of their own.
+    if mean is None or facts.workload.same == "text" or (facts.prompts_cut and mean < asked):
+        return None
+    off = abs(mean - asked)
+    bad = level(off, max(0.01 * asked, 1.0), prompt_tolerance(asked))
+    if bad is None:
+        return None
+    text = f"prompts had {mean:.1f} tokens on average, {asked} were asked for"
+    if facts.overhead >= asked:
+        advice = f"the chat template alone takes {facts.overhead}; ask for more --prompt-tokens"
+    elif mean < asked:
+        advice = "the server may cut prompts: give it more context per slot"
+    else:
+        advice = "the server may add a system prompt: ask for more --prompt-tokens, or take it out"
+    return warning("prompt_tokens", bad, text, advice, asked=asked, mean=mean)
+
+
+def cache_cold(facts: Facts) -> Warning | None:
+    """Cold prompts that were found in the cache beyond the chat template's own prefix."""
+    if facts.workload.cache != "cold":
+        return None
+    if facts.ok and facts.hit_ratio is None:
+        text = "how many prompt tokens came from the server's cache is unknown, not 0"
+        advice = f"it doesn't report them; cold rests on this: {facts.caching or 'prompts are new'}"
+        return warning("cache_cold", "told", text, advice)
+    if not facts.cached_excess or not facts.prompt_tokens:
+        return None
+    share = facts.cached_excess / facts.prompt_tokens
+    bad: Level = "invalid" if share > 0.02 else "suspect"
+    text = f"{facts.cached_excess:.1f} prompt tokens a request came from a cache that was to be cold"
+    advice = "leave --nonce out, so that each run's prompts are new; or measure a warm cache on purpose"
+    return warning("cache_cold", bad, text, advice, tokens=facts.cached_excess, share=share)
+
+
+def cache_warm(facts: Facts) -> Warning | None:
+    """Warm prompts that weren't found in the cache.
+
+    What can be asked for is what the server's block size lets it reuse: the best request seen, but
+    at least half the prompt.
+    """
+    hit, best = facts.hit_ratio, facts.best_hit_ratio
+    if facts.workload.cache != "warm" or not facts.ok:
+        return None
+    if hit is None or best is None:
+        return _untold("cache_warm")
+    asked = max(best, 0.5)
+    bad = level(asked - hit, 0.02, 0.05)
+    if bad is None:
+        return None
+    could = f"the best request found {percent(best)}"
+    if best < asked:
+        could += ", and half is the least to ask for"
+    text = f"{percent(hit)} of prompt tokens came from the cache; {could}"
+    advice = "give the server more cache, or switch its prefix cache on"
+    return warning("cache_warm", bad, text, advice, hit_ratio=hit, asked=asked)
+
+
+def cache_shared(facts: Facts) -> Warning | None:
+    """A shared prefix that wasn't found in the cache, or more than it.
+
+    Servers cache whole blocks, and part of the chat template may follow the prompt: what the best request
+    found is enough where that explains what it lacks.
+    """
+    hit, best = facts.hit_ratio, facts.best_hit_ratio
+    if facts.workload.cache != "shared" or not facts.ok:
+        return None
+    if hit is None or best is None:
+        return _untold("cache_shared")
+    whole = facts.point.prompt_tokens
+    shared = facts.workload.shared_tokens or whole // 2
+    least = max(0.0, shared - facts.overhead - BLOCK_TOKENS) / whole
+    asked = min(shared / whole, max(best, least))
+    text = f"{percent(hit)} of prompt tokens came from the cache, {percent(shared / whole)} are shared"
+    if bad := level(asked - hit, 0.02, 0.05):
+        advice = "give the server more cache, switch its prefix cache on, or send more --requests"
+    elif bad := level(hit - shared / whole, 0.02, 0.05):
+        advice = "leave --nonce out, so that what isn't shared is new"
+    else:
+        return None
+    return warning("cache_shared", bad, text, advice, hit_ratio=hit, asked=shared / whole)
+
+
+def _untold(code: str) -> Warning:
+    text = "the server doesn't say how much of the prompts it had cached"
+    return warning(code, "told", text, "look at its own statistics")
+
+
+def missing_usage(facts: Facts) -> Warning | None:
+    """Tokens are counted as events where the server doesn't count them."""
+    if not facts.without_usage:
+        return None
+    text = f"{facts.without_usage} of {facts.ok} answers had no usage: each token event counts as one token"
+    advice = "switch usage on in the server, if it can"
+    return warning("missing_usage", "told", text, advice, answers=facts.without_usage)
+
+
+def no_visible_answer(facts: Facts) -> Warning | None:
+    """Answers that never got past their reasoning have no TTFO."""
+    if not facts.unseen:
+        return None
+    asked = facts.point.output_tokens
+    who = "" if facts.unseen == facts.ok else f" for {facts.unseen} of {facts.ok} requests"
+    text = f"no visible answer in {asked} output tokens{who}: all were reasoning"
+    advice = "ask for more --output-tokens, or --reasoning off"
+    return warning("no_visible_answer", "told", text, advice, answers=facts.unseen)
+
+
+def several_tokens(facts: Facts) -> Warning | None:
+    """Gaps between events aren't gaps between tokens where an event holds several."""
+    held = facts.tokens_per_event
+    if held is None or held <= MOST_TOKENS_PER_EVENT:
+        return None
+    text = f"an event holds {held:.2g} tokens on average: ITL counts events"
+    advice = "read TPOT, not ITL; some servers can be set to send every token by itself"
+    return warning("several_tokens", "told", text, advice, tokens_per_event=held)
+
+
+def speculation(facts: Facts) -> Warning | None:
+    """How many drafted tokens are kept depends on the text, and ours is made of random words."""
+    if facts.acceptance is None:
+        return None
+    text = f"the server speculates: {percent(facts.acceptance)} of its drafts were kept, after random words"
+    advice = "real text is guessed more or less often: take TPOT from prompts of yours, or switch it off"
+    return warning("speculation", "told", text, advice, acceptance=facts.acceptance)

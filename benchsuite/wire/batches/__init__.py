@@ -1,0 +1,1 @@
+"""Batch APIs: many requests handed over at once, answered within hours, in any order."""

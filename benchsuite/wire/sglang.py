@@ -1,0 +1,133 @@
+"""SGLang's own dialect: `POST /generate`, whose events repeat the whole text so far.
+
+A server started with `--incremental-streaming-output` sends only what is new; it is told apart by a text
+that doesn't continue the one before. SGLang's chat and completions are the OpenAI dialect; `decode` reads
+all of them. Read from SGLang 0.5.23.
+"""
+
+from typing import Any
+
+import msgspec
+
+from benchsuite.types import Call, Reply, Request, Tape, Target
+from benchsuite.wire import calls, openai, sse, whole
+from benchsuite.wire.errors import error_kind, read_error
+from benchsuite.wire.events import CONTENT, Events
+
+OPENAI = b'"choices":'
+"""What only the OpenAI dialect has; within a JSON string its quotation marks would be escaped."""
+TIMINGS = ("queue_time", "first_token_latency", "e2e_latency")
+"""What `meta_info` says of times, in seconds; the first two only with `--enable-metrics`."""
+
+
+class _Meta(msgspec.Struct, gc=False):
+    """What comes with each event, counts so far; the finish reason is an object with a `type`."""
+
+    finish_reason: Any = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    queue_time: float | None = None
+    first_token_latency: float | None = None
+    e2e_latency: float | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    """An event of a stream, or a whole answer."""
+
+    text: str | None = None
+    meta_info: _Meta | None = None
+    error: Any = None
+
+
+EVENTS = msgspec.json.Decoder(list[_Event])
+ANSWER = msgspec.json.Decoder(_Event)
+
+
+def call(request: Request, target: Target, *, salt: str) -> Call:
+    """`POST /generate`, exactly as long as asked for; an empty `salt` lets it use what is cached."""
+    body: dict[str, Any] = {
+        "text": "\n\n".join(message.content for message in request.messages),
+        "sampling_params": {
+            "max_new_tokens": request.max_output_tokens,
+            "min_new_tokens": request.min_output_tokens,
+            "ignore_eos": True,
+            "temperature": 0,
+        },
+        "stream": True,
+    }
+    if salt:
+        body["cache_salt"] = salt
+    return calls.post(target, "/generate", body, accept="text/event-stream")
+
+
+def decode(tape: Tape) -> Reply:
+    """Read an answer of any of SGLang's doors, streamed or whole, cut off anywhere or an error."""
+    if tape.status >= 400:
+        kind, message = error_kind(tape.status, tape.body)
+        return Reply(error_kind=kind, error_message=message)
+    if OPENAI in tape.body:
+        return openai.decode(tape)
+    return _whole(tape) if whole.is_whole(tape) else _streamed(tape)
+
+
+def _streamed(tape: Tape) -> Reply:
+    stream = sse.decode(tape, EVENTS)
+    events = Events()
+    texts = _pieces([event.text or "" for event in stream.chunks])
+    meta = _Meta()
+    error = message = ""
+    for event, text, arrived_ns in zip(stream.chunks, texts, stream.arrival_ns, strict=True):
+        events.add(CONTENT, text, arrived_ns)
+        meta = event.meta_info or meta
+        if event.error is not None and not error:
+            error, message = read_error(0, event.error)
+    if stream.unreadable and not error:
+        error, message = "protocol", f"{stream.unreadable} events of the stream could not be read"
+    facts = _facts(meta)
+    facts["complete"] = stream.done or facts["finish_reason"] is not None
+    return events.reply(**facts, error_kind=error, error_message=message)
+
+
+def _whole(tape: Tape) -> Reply:
+    """An answer that was not streamed; one cut short is empty and not complete."""
+    answer = whole.decode(tape, ANSWER, "SGLang's dialect")
+    if isinstance(answer, Reply):
+        return answer
+    error, message = read_error(0, answer.error) if answer.error is not None else ("", "")
+    return Reply(
+        **_facts(answer.meta_info or _Meta()),
+        complete=answer.text is not None,
+        error_kind=error,
+        error_message=message,
+    )
+
+
+def _pieces(texts: list[str]) -> list[str]:
+    """What is new in each text; of one that is shorter than the one before (its end cut away), nothing."""
+    found: list[str] = []
+    said = ""
+    for text in texts:
+        if text.startswith(said):
+            found.append(text[len(said) :])
+        elif said.startswith(text):
+            found.append("")
+            continue
+        else:
+            return texts
+        said = text
+    return found
+
+
+def _facts(meta: _Meta) -> dict[str, Any]:
+    reason = meta.finish_reason.get("type") if isinstance(meta.finish_reason, dict) else meta.finish_reason
+    timings = {name: value for name in TIMINGS if (value := getattr(meta, name)) is not None}
+    return {
+        "finish_reason": reason if isinstance(reason, str) else None,
+        "prompt_tokens": meta.prompt_tokens,
+        "output_tokens": meta.completion_tokens,
+        "cached_tokens": meta.cached_tokens,
+        "reasoning_tokens": meta.reasoning_tokens,
+        "server_timings": timings,
+    }

@@ -1,0 +1,189 @@
+"""Rules for what differs from backend to backend: cut prompts, caches, refusals, reasoning, drafts, slots."""
+
+import msgspec
+import pytest
+
+from benchsuite.stats.facts import Facts
+from benchsuite.stats.rules import verdict_warnings
+from benchsuite.types import Point, Workload
+
+SOUND = Facts(
+    point=Point(index=0, prompt_tokens=512, output_tokens=128, concurrency=8),
+    workload=Workload(name="w", version=1, description="", prompt_tokens=(512,), output_tokens=(128,)),
+    exact_output=False,
+    slots=None,
+    overhead=10,
+    interrupted=False,
+    model="m",
+    models=(),
+    tested=None,
+    requests=1000,
+    ok=1000,
+    trials_without_answers=0,
+    error_kinds={},
+    ttft_p50_ms=100.0,
+    ttft_half_width_ms=1.0,
+    send_lag_p99_ms=0.1,
+    coalesced_share=0.0,
+    reader_lag_p99_ms=None,
+    connect_least_ms=0.1,
+    worker_cpu=0.2,
+    clock_steps=0,
+    delivered_share=1.0,
+    in_flight=8,
+    short_trials=0,
+    prompt_tokens=512.0,
+    output_tokens=128.0,
+    without_usage=0,
+    cached_excess=0.0,
+    hit_ratio=0.0,
+    best_hit_ratio=0.0,
+)
+SHARED = msgspec.structs.replace(SOUND.workload, cache="shared")
+"""Half of 512 tokens is shared, 10 of them maybe the template's: 246 can be found at least, but for a block."""
+
+
+def judged(**changes):
+    return verdict_warnings(msgspec.structs.replace(SOUND, **changes))
+
+
+def only(code, **changes):
+    (found,) = judged(**changes)
+    assert found.code == code and found.message and found.advice
+    return found
+
+
+def levels(**changes):
+    return {each.code: each.level for each in judged(**changes)}
+
+
+def test_nothing_is_said_of_a_sound_point():
+    assert judged() == ()
+
+
+# ---------------------------------------------------------------- prompts and caches
+
+
+def test_a_cut_prompt_is_invalid_with_its_count_and_told_once():
+    cut = dict(prompts_cut=40, least_prompt=256, prompt_tokens=501.8)
+    found = only("prompt_cut", **cut)
+    assert found.level == "invalid"
+    assert found.message == (
+        "the server cut the prompt of 40 of 1000 requests: as few as 256 of 512 tokens were read"
+    )
+    assert "a context of 640 tokens or more per slot; or" in found.advice
+    assert "slot, it says 4,096;" in only("prompt_cut", **cut, context_tokens=4096).advice
+    # The mean is off too, but on the other side: that is another finding.
+    assert levels(**cut | {"prompt_tokens": 540.0}) == {"prompt_cut": "invalid", "prompt_tokens": "invalid"}
+    assert levels(prompt_tokens=501.0) == {"prompt_tokens": "invalid"}
+
+
+@pytest.mark.parametrize(
+    ("hit", "best", "level"),
+    [
+        (0.50, 0.50, None),
+        # A template that follows the prompt and a block that isn't full: what the best request found counts.
+        (0.42, 0.42, None),
+        (0.40, 0.425, "suspect"),
+        (0.36, 0.42, "invalid"),
+        # Nothing explains this one.
+        (0.30, 0.30, "invalid"),
+        (0.00, 0.00, "invalid"),
+        (0.481, 0.50, None),
+        (0.47, 0.50, "suspect"),
+        (0.44, 0.50, "invalid"),
+        # More than what is shared: the rest isn't new.
+        (0.53, 0.60, "suspect"),
+        (0.90, 0.90, "invalid"),
+    ],
+)
+def test_a_shared_prefix_is_held_against_what_was_asked(hit, best, level):
+    found = levels(workload=SHARED, hit_ratio=hit, best_hit_ratio=best)
+    assert found.get("cache_shared") == level and len(found) == (level is not None)
+
+
+def test_a_shared_prefix_may_be_named_in_tokens():
+    named = msgspec.structs.replace(SHARED, shared_tokens=400)
+    assert levels(workload=named, hit_ratio=0.78, best_hit_ratio=0.78) == {}
+    found = only("cache_shared", workload=named, hit_ratio=0.5, best_hit_ratio=0.5)
+    assert found.message == "50 % of prompt tokens came from the cache, 78.1 % are shared"
+    more = only("cache_shared", workload=SHARED, hit_ratio=0.9, best_hit_ratio=0.9)
+    assert "--nonce" in more.advice and "--nonce" not in found.advice
+
+
+def test_what_nobody_counts_is_unknown_and_not_nothing():
+    found = only(
+        "cache_cold", hit_ratio=None, best_hit_ratio=None, cached_excess=None, caching="a salt of its own"
+    )
+    assert found.level == "told" and "unknown, not 0" in found.message and "a salt of its own" in found.advice
+    assert only("cache_shared", workload=SHARED, hit_ratio=None).level == "told"
+    failed = levels(hit_ratio=None, ok=0)
+    assert "cache_cold" not in failed
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_a_rate_limit_says_what_it_allows_and_what_to_ask():
+    limited = dict(ok=800, error_kinds={"rate_limited": 200}, answered_per_s=4.44)
+    found = only("errors", **limited)
+    assert found.message == "429: 200 of 1000 requests; the server allows about 4.4 req/s"
+    assert found.advice == "measure at what it allows: --rate 4" and found.level == "invalid"
+    waits = only("errors", **limited, retry_after_s=20.0)
+    assert waits.advice.endswith("--rate 4; it asked to be left alone for 20 s (Retry-After)")
+    mixed = only("errors", **limited | {"error_kinds": {"rate_limited": 150, "overloaded": 50}})
+    assert mixed.message == "200 of 1000 requests failed (150 × rate_limited, 50 × overloaded)"
+    assert "--rate 4" in mixed.advice
+
+
+def test_nobody_answered_is_no_rate_to_propose():
+    found = only(
+        "no_answers", ok=0, error_kinds={"rate_limited": 1000}, answered_per_s=0.0, retry_after_s=1.0
+    )
+    assert "lower --concurrency or --rate" in found.advice and "for 1 s (Retry-After)" in found.advice
+
+
+def test_a_model_that_goes_in_circles_has_advice_of_its_own():
+    assert "--output-tokens" in only("errors", ok=990, error_kinds={"repetition": 10}).advice
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_answers_that_were_all_reasoning():
+    found = only("no_visible_answer", unseen=1000)
+    assert found.message == "no visible answer in 128 output tokens: all were reasoning"
+    assert found.advice == "ask for more --output-tokens, or --reasoning off"
+    some = only("no_visible_answer", unseen=3)
+    assert some.message == "no visible answer in 128 output tokens for 3 of 1000 requests: all were reasoning"
+
+
+def test_an_upper_bound_on_the_output_is_only_told():
+    assert only("output_tokens", output_tokens=64.0).level == "told"
+
+
+@pytest.mark.parametrize(
+    ("held", "told"), [(1.0, False), (1.5, False), (1.51, True), (12.0, True), (None, False)]
+)
+def test_events_of_several_tokens(held, told):
+    found = judged(tokens_per_event=held)
+    assert [each.code for each in found] == ["several_tokens"] * told
+    assert all("ITL counts events" in each.message for each in found)
+
+
+def test_drafts_of_random_words_are_no_measure():
+    found = only("speculation", acceptance=0.62)
+    assert found.level == "told" and "62 %" in found.message
+    # That none was kept is known as well.
+    assert only("speculation", acceptance=0.0).message.startswith("the server speculates: 0 %")
+
+
+# ---------------------------------------------------------------- slots
+
+
+def test_slots_that_nobody_told_are_said_to_be_the_usual_ones():
+    known = only("over_slots", slots=1)
+    assert known.message == "7 of 8 wait in the server's queue, which has 1 slot"
+    usual = only("over_slots", slots=1, slots_assumed=True)
+    assert "may wait" in usual.message and "work on one at a time unless" in usual.message
+    assert levels(slots=8, slots_assumed=True) == {}
