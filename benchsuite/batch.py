@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from benchsuite.asked import Options, key_of
 from benchsuite.batch_records import Answers, custom_id, keep
 from benchsuite.batch_session import Pace, Session
 from benchsuite.conclude import conclude, owned
@@ -31,7 +32,7 @@ from benchsuite.store.batches import (
     write_target,
 )
 from benchsuite.store.runs import RunDir
-from benchsuite.target import Options, Resolved, Tell, key_of
+from benchsuite.target import Resolved, Tell
 from benchsuite.types import BatchPoll, Manifest, Request, Run, Stage, Target
 from benchsuite.workload.plan import plan
 
@@ -237,11 +238,9 @@ class _Job:
             if created is not None:
                 self._created(batch, created)
                 return
-            if session.refused:
-                batch = self._write(batch, step="uploaded")
+            batch = self._write(batch, step="uploaded") if session.refused else self._found(batch)
+            if batch.step == "uploaded":
                 session.wait_or_give_up()
-            else:
-                batch = self._found(batch)
 
     def _found(self, batch: Batch) -> Batch:
         """A create call was under way: its batch, if the server has one, else as it was before the call."""

@@ -18,6 +18,8 @@ from benchsuite.types import Call, Noun, Tape, Target
 _TICK_S = 0.1
 _ATTEMPTS = 10
 """So often in a row may a server fail to say anything sensible."""
+_DOUBTFUL = frozenset({408, 409, 499})
+"""Refusals that may come from something between us and a server that went on all the same."""
 _CLOCK_SKEW_S = 600.0
 """How much earlier than our send a batch may have been made by its server's clock."""
 
@@ -50,7 +52,7 @@ class Session:
         self, driver: Driver, target: Target, endpoint: Endpoint, pace: Pace, interrupt: Interrupt
     ) -> None:
         assert isinstance(driver, BatchApi)
-        self.driver: BatchDriver = driver  # type: ignore[assignment]
+        self.driver: BatchDriver = driver
         self.target, self.pace = target, pace
         self.refused = False
         self._endpoint, self._interrupt = endpoint, interrupt
@@ -71,12 +73,13 @@ class Session:
         tape = self._ask(call)
         state = self.driver.batch_state(tape, self.target)
         # Only what was never sent, or what a server answers before it begins, made no batch for certain.
-        self.refused = state is None and (not tape.sent_ns or 400 <= tape.status < 500)
+        refused = 400 <= tape.status < 500 and tape.status not in _DOUBTFUL
+        self.refused = state is None and (not tape.sent_ns or refused)
         self._heard = tape
         return state
 
     def wait_or_give_up(self) -> None:
-        """After a refusal: pause where asking again can help, else TargetError."""
+        """After a create call that made nothing: pause where asking again can help, else TargetError."""
         tape = self._heard
         assert tape is not None
         self._refusals += 1

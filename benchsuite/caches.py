@@ -5,11 +5,12 @@ from collections.abc import Generator
 
 import msgspec
 
+from benchsuite.asked import Options
 from benchsuite.driver import PreparesCache
 from benchsuite.engine.exchange import ask
 from benchsuite.errors import BenchsuiteError, TargetError
 from benchsuite.identify import patient
-from benchsuite.target import Options, Resolved, Tell, with_fresh_key
+from benchsuite.target import Resolved, Tell, with_fresh_key
 from benchsuite.types import Manifest, Stage
 from benchsuite.workload.plan import shared_prefix
 

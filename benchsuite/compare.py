@@ -18,7 +18,9 @@ from benchsuite.types import Manifest, Noun, Point, Run, Verdict
 _Axes = tuple[int, int, int | None, float | None]
 _Measured = Mapping[_Axes, Mapping[str, Series]]
 
-_TOLD_TOO = frozenset({"short_trial", "output_tokens", "missing_usage", "over_slots"})
+_TOLD_TOO = frozenset(
+    {"short_trial", "output_tokens", "missing_usage", "over_slots", "several_tokens", "speculation"}
+)
 """Warnings that condemn no run, but whose numbers are less comparable."""
 
 

@@ -100,6 +100,8 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "started by", "somebody else" if manifest.attached else "benchsuite"
     yield "address", manifest.url
     yield "endpoint", manifest.endpoint or "chat"
+    yield "cache", manifest.caching
+    yield "cache emptied", "before each trial" if manifest.reset_cache else ""
     yield "prompt lengths", "" if manifest.lengths is None else _FITTED[manifest.lengths.source]
     yield "client machine", _machine(manifest.machine)
     yield "client system", manifest.machine.os

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from benchsuite import __version__, batch
+from benchsuite.asked import Options
 from benchsuite.caches import uploaded
 from benchsuite.conclude import conclude, decode_segment, keep_trial, owned
 from benchsuite.driver import Driver, HidesOptions, ResetsCache
@@ -38,7 +39,6 @@ from benchsuite.shown import (
 )
 from benchsuite.store.runs import RunDir, Store, new_run_id
 from benchsuite.target import (
-    Options,
     Resolved,
     Tell,
     check_context,
@@ -127,7 +127,7 @@ def token_price(options: Options, who: Resolved) -> TokenPrice | None:
         return stated_price(options.token_price)
     if options.price_as:
         provider, _, model = options.price_as.partition("/")
-        found = listed_price(model or who.target.model, provider=provider)
+        found = listed_price(model or who.target.model, provider=provider, batch=options.workload.batch)
         if found is None:
             raise UsageError(
                 f"--price-as {options.price_as}: genai-prices knows no such provider or model; write "
@@ -136,9 +136,9 @@ def token_price(options: Options, who: Resolved) -> TokenPrice | None:
         return found
     if options.gpu or options.gpu_price or not who.attached or not who.target.url.startswith("https://"):
         return None
-    found = listed_price(who.target.model, url=who.target.url)
+    found = listed_price(who.target.model, url=who.target.url, batch=options.workload.batch)
     if found is None and who.target.url == who.driver.default_url:
-        found = listed_price(who.target.model, provider=options.backend)
+        found = listed_price(who.target.model, provider=options.backend, batch=options.workload.batch)
     return found
 
 

@@ -85,6 +85,14 @@ def _is_private(host: str) -> bool:
     return address.is_private and not (address.is_loopback or address.is_unspecified)
 
 
+def shown_image(name: str) -> str:
+    """A Docker image's name as it may be stored: a private registry isn't named."""
+    registry, slash, rest = name.partition("/")
+    host, colon, _ = registry.partition(":")
+    named = bool(slash) and ("." in registry or bool(colon))
+    return f"private-host/{rest}" if named and _is_private(host) else name
+
+
 def mask_command(argv: Sequence[str]) -> str:
     """A command as it may be stored: no values of key options, `~` for home, file names only elsewhere."""
     shown = [start + (HIDDEN if secret else shown_word(value)) for start, value, secret in _words(argv)]

@@ -6,11 +6,11 @@ import threading
 import msgspec
 import pytest
 
+from benchsuite.asked import Options
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import TargetError
 from benchsuite.run import run
 from benchsuite.store.runs import Store
-from benchsuite.target import Options
 from benchsuite.types import Progress, Workload
 
 WORKLOAD = Workload(

@@ -87,6 +87,7 @@ INSIDE = {
     "show": (["show"], "benchsuite.report.screen.screen"),
     "compare": (["compare", "latest", "latest"], "benchsuite.compare.compare"),
     "plot": (["plot"], "benchsuite.report.figures.overview"),
+    "batch list": (["batch", "list"], "benchsuite.store.runs.Store.runs"),
     "cost gpus": (["cost", "gpus"], "benchsuite.money.gpus.book"),
     "backends": (["backends"], "benchsuite.driver.backends"),
     "workloads": (["workloads"], "benchsuite.workload.load.shipped"),
@@ -175,7 +176,7 @@ def test_a_trace_only_when_asked_for(monkeypatch, capsys):
         (["show", "--how", "--json"], "leave --format out"),
         (["simulate", "--error-500", "200%"], "10% or 0.1"),
         (["simulate", "--ttft-cv", "-1"], "0 or more"),
-        (["backends", "vlm"], "there are: anthropic, azure"),
+        (["backends", "vlm"], "There are: anthropic, azure"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_a_line_with_what_to_do(words, hint, capsys, stored):

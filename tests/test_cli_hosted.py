@@ -4,10 +4,10 @@ import shlex
 
 import pytest
 
+from benchsuite.asked import Options
 from benchsuite.cli import main
 from benchsuite.cli.run import MOST_CHOICES
 from benchsuite.errors import ChoiceNeeded
-from benchsuite.target import Options
 
 QUICK = "--requests 1 --trials 1 --concurrency 1"
 

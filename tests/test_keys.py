@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 import benchsuite.keys
+from benchsuite.asked import Options
 from benchsuite.cli.run_options import typed
 from benchsuite.driver import backends, load
 from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
 from benchsuite.keys import check_key, is_hosted, said
-from benchsuite.target import Options, resolved, with_fresh_key
+from benchsuite.target import resolved, with_fresh_key
 from benchsuite.types import Workload
 
 WORKLOAD = Workload(

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchsuite.differences import differs_in
 from benchsuite.driver import Capabilities
 from benchsuite.report.how import how
 from benchsuite.report.identity import identity_words
@@ -164,3 +165,13 @@ def test_a_group_is_named_once():
     rows = [("b", "1"), ("a", "2"), ("b", "3"), ("a", "4")]
     assert grouped(rows, ("a", "b")) == [("a", "2"), ("", "4"), ("b", "1"), ("", "3")]
     assert grouped([], ("a",)) == []
+
+
+def test_runs_differ_in_how_their_cache_was_kept(run):
+    base = replaced(run.manifest, caching="a salt for each request")
+    other = replaced(run.manifest, caching="each prompt is new", reset_cache=True)
+    told = {each.name: (each.base, each.other) for each in differs_in(base, other)}
+    assert told == {
+        "cache": ("a salt for each request", "each prompt is new"),
+        "cache emptied": ("–", "before each trial"),
+    }

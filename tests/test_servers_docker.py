@@ -16,10 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchsuite.cli.run_options import typed
 from benchsuite.driver import Launch, load
 from benchsuite.errors import TargetError, UsageError
 from benchsuite.servers.docker import contained, fetched, inspected, way
 from benchsuite.servers.launch import LaunchModel, launched
+from benchsuite.shown import shown_image
 from benchsuite.target import Options, resolved
 from benchsuite.types import Call, Target, Workload
 
@@ -137,7 +139,7 @@ def gone(place, seconds=10.0):
 
 
 def test_a_hub_model_needs_nothing_but_the_cache_that_is_here(tmp_path):
-    plain = "docker run --rm --init --name --shm-size 1g --publish 127.0.0.1:{port}:8000"
+    plain = "docker run --rm --init --pull never --name --shm-size 1g --publish 127.0.0.1:{port}:8000"
     words = f"{IMAGE} --model org/m --port 8000 --slots {{slots}}"
     environ = {"HF_HUB_CACHE": str(tmp_path)}
     inner = "/root/.cache/huggingface"
@@ -182,28 +184,31 @@ def test_variables_among_the_words_and_those_of_the_driver_are_the_containers():
 
 def test_an_image_that_is_here_is_not_pulled(docker):
     stages = []
-    image = fetched(IMAGE, True, stages.append)
+    image = fetched(IMAGE, stages.append)
     assert (image.shown, image.digest, stages) == (IMAGE, "sha256:abcd", [])
 
 
 def test_a_pull_tells_how_far_it_is(docker):
     stages = []
-    assert fetched("other/engine", True, stages.append).digest == "sha256:abcd"
+    assert fetched("other/engine", stages.append).digest == "sha256:abcd"
     assert stages[0] == "pulling other/engine"
     assert stages[-1] == "pulling other/engine: 2 of 2 layers"
 
 
 def test_a_private_registry_is_not_shown(docker):
     (docker / "images").write_text("registry.corp:5000/team/engine:2 team/engine")
-    assert fetched("registry.corp:5000/team/engine:2", False, print).shown == "team/engine:2"
-    assert fetched("team/engine", False, print).shown == "team/engine"
+    assert fetched("registry.corp:5000/team/engine:2", print).shown == "private-host/team/engine:2"
+    for public in ("team/engine", "engine:1", "ghcr.io/team/engine:2"):
+        assert shown_image(public) == public
+    words = ("--image", "registry.corp:5000/engine", "--image=10.0.0.7:5000/engine")
+    assert typed("run", words) == "benchsuite run --image private-host/engine --image=private-host/engine"
 
 
 def test_what_is_wrong_with_docker_is_said_in_a_line(docker, monkeypatch):
     with pytest.raises(
         TargetError, match=r"^docker can't pull missing/x: Error response .* manifest unknown$"
     ):
-        fetched("missing/x", True, print)
+        fetched("missing/x", print)
     (docker / "down").touch()
     with pytest.raises(TargetError, match=r"^docker doesn't answer: Cannot connect"):
         inspected(IMAGE)
@@ -304,7 +309,7 @@ def test_a_run_from_an_image_says_so(docker, monkeypatch):
     with resolved(options, told.append) as who:
         assert not who.attached
         assert {"org/m", "8000", "3", "ENGINE_MODE=calm"} <= set(who.identity.models)
-        assert who.identity.details["image"] == "team/engine:2@sha256:abcd"
+        assert who.identity.details["image"] == "private-host/team/engine:2@sha256:abcd"
         assert "registry" not in who.launch_command and "--gpus all" in who.launch_command
     assert not gone(docker, 0)
 

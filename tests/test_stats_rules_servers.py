@@ -40,7 +40,7 @@ SOUND = Facts(
     best_hit_ratio=0.0,
 )
 SHARED = msgspec.structs.replace(SOUND.workload, cache="shared")
-"""Half of 512 tokens is shared, 10 of them maybe the template's: 246 can be found at least, but for a block."""
+"""Half of 512 tokens is shared; 10 of them may be the template's, behind the prompt."""
 
 
 def judged(**changes):

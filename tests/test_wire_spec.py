@@ -49,6 +49,7 @@ text = "t"
         ("[answer]", '[usage]\noutput = "n"\ncount = "events"\n[answer]', "leave output out"),
         ("[answer]", '[usage]\ncount = "sum"\n[answer]', "say with output"),
         ("[answer]", '[identify]\npath = "health"\n[answer]', "[identify] path has to begin with /"),
+        ("[answer]", '[timings]\nx = { pat = "n" }\n[answer]', "timings.x.pat; did you mean path?"),
         ('"sse"', '"sse"\nprefix = "data:"', "prefix goes with lines"),
         ('"sse"', '"ndjson"\ndata = "text"', 'data = "text" goes with'),
         ('name = "mine"', 'name = "/home/me"', "name is up to 60 letters"),

@@ -159,6 +159,7 @@ def test_a_wrong_key_is_told(service, tmp_path):
         (("--backend", "http"), "--backend http needs --spec FILE"),
         (("--spec", "nothing.toml"), "can't read nothing.toml"),
         (("--spec", "app.py"), "--spec: "),
+        (("--backend", "http", "--option", "spec=name"), "--spec FILE"),
         (("--spec", "api.toml"), "wants a key"),
         (("--spec", "api.toml", "--backend", "openai"), "no option 'spec'"),
         (("--spec", "api.toml", "--endpoint", "chat"), "no endpoint 'chat'"),

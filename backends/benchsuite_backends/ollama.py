@@ -32,7 +32,7 @@ SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
         "max-models": _variable("OLLAMA_MAX_LOADED_MODELS", "models loaded at once"),
         "kv-cache-dtype": _variable("OLLAMA_KV_CACHE_TYPE", "type of cached keys and values, e.g. q8_0"),
         "attention": Setting(
-            help="flash attention: on or off",
+            help="flash attention",
             arguments={"on": ("OLLAMA_FLASH_ATTENTION=1",), "off": ("OLLAMA_FLASH_ATTENTION=0",)},
         ),
         "spread": Setting(
@@ -49,7 +49,8 @@ class Ollama:
     name: ClassVar[str] = "ollama"
     title: ClassVar[str] = "Ollama"
     default_url: ClassVar[str] = "http://localhost:11434"
-    key_variables: ClassVar[tuple[str, ...]] = ("OLLAMA_API_KEY",)
+    # OLLAMA_API_KEY is for ollama.com: a server of somebody's own isn't to hear it unasked.
+    key_variables: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = (*openai.OPTIONS, *dialect.OPTIONS)
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,

@@ -49,7 +49,7 @@ class Sim:
 
     def encode(self, request: Request, target: Target) -> Call:
         """Always exactly the asked output; a cold request finds nothing cached."""
-        extra = {"ignore_eos": True, "cache_prompt": request.cache == "warm"}
+        extra = {"ignore_eos": True, "cache_prompt": request.cache != "cold"}
         return dialect.call(request, target, extra=extra)
 
     def decode(self, tape: Tape) -> Reply:

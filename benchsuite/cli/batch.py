@@ -8,15 +8,15 @@ import click
 from benchsuite.cli.kinds import header, json_object, pair, proxy_url, seconds, store_option
 
 if TYPE_CHECKING:
+    from benchsuite.asked import Options
     from benchsuite.store.runs import RunDir
-    from benchsuite.target import Options
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group()
 def batch() -> None:
-    """Runs over a batch API (`benchsuite run --batch-api`): how far they are; go on, cancel."""
+    """Runs over a batch API: how far they are; go on, cancel. `benchsuite run --batch-api` makes one."""
 
 
 def _asking(command: _F) -> _F:
@@ -111,9 +111,9 @@ def cancel(**given: Any) -> None:
 
 def _named(given: dict[str, Any]) -> "tuple[RunDir, Options, Any]":
     """The run, what was given of its target, and the store."""
+    from benchsuite.asked import Options
     from benchsuite.cli.run_asked import headers_of
     from benchsuite.store.runs import Store, default_store
-    from benchsuite.target import Options
     from benchsuite.types import Connection
 
     store = Store(default_store(given["store_path"]))

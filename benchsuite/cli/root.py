@@ -24,9 +24,6 @@ COMMANDS: Final = MappingProxyType(
         "run": Entry(
             "Measure", "benchsuite.cli.run:run", "Measure a backend: TTFT, tokens/s, $ per 1,000 requests"
         ),
-        "batch": Entry(
-            "Measure", "benchsuite.cli.batch:batch", "Runs over a batch API: how far they are; go on, cancel"
-        ),
         "results": Entry("Look", "benchsuite.cli.results:results", "List stored runs"),
         "show": Entry(
             "Look", "benchsuite.cli.show:show", "One run: its numbers, its verdict, how it was measured"
@@ -35,6 +32,9 @@ COMMANDS: Final = MappingProxyType(
             "Look", "benchsuite.cli.compare:compare", "Runs side by side, with intervals and verdicts"
         ),
         "plot": Entry("Look", "benchsuite.cli.plot:plot", "Draw one or several runs"),
+        "batch": Entry(
+            "Measure", "benchsuite.cli.batch:batch", "Runs over a batch API: how far they are; go on, cancel"
+        ),
         "cost": Entry("Decide", "benchsuite.cli.cost:cost", "What it costs"),
         "backends": Entry(
             "Set up",

@@ -15,10 +15,10 @@ from benchsuite.cli.run_options import TYPED, GroupedCommand, run_options, typed
 from benchsuite.cli.targets import chosen, described, may_ask, named_targets, offered, shown_target
 
 if TYPE_CHECKING:
+    from benchsuite.asked import Options
     from benchsuite.cli.targets import Named
     from benchsuite.engine.trial import Interrupt
     from benchsuite.store.runs import Store
-    from benchsuite.target import Options
     from benchsuite.types import Run
 
 NEXT = "Next, a server of yours: benchsuite run --backend openai --url http://localhost:8000"

@@ -84,8 +84,8 @@ def headers_of(given: dict[str, Any]) -> dict[str, str]:
 
 def options_of(given: dict[str, Any], command: str) -> Any:
     """What the library is asked to do; backend, URL and model are filled in for each target."""
+    from benchsuite.asked import Options
     from benchsuite.errors import UsageError
-    from benchsuite.target import Options
 
     if given["launch"] and given["attach"]:
         raise UsageError("--launch starts a server and --attach forbids it: give one of them")
@@ -100,6 +100,8 @@ def options_of(given: dict[str, Any], command: str) -> Any:
     extra = dict(given["option"])
     if given["endpoint"]:
         extra["endpoint"] = given["endpoint"]
+    if "spec" in extra:
+        raise UsageError("a specification is a file, whose text isn't kept in any history: --spec FILE")
     if given["spec"]:
         extra["spec"] = spec_text(given["spec"])
     workload, bodies = replayed(workload_of(given), given)
@@ -139,7 +141,7 @@ def options_of(given: dict[str, Any], command: str) -> Any:
 
 def check_backend(options: Any) -> None:
     """Refuse at once what the backend can't be asked, whatever server stands behind it."""
+    from benchsuite.asked import check_asked
     from benchsuite.driver import load
-    from benchsuite.target import check_asked
 
     check_asked(load(options.backend, options.options), options)

@@ -45,7 +45,10 @@ TYPED: Final = "benchsuite.typed"
 """Where a command's words are kept, as they were typed."""
 
 _SECRET: Final = frozenset(
-    {"--header", "--proxy", "--url", "--engine-args", "--extra-body", "--token-command", "--spec", "--bodies"}
+    {
+        *("--header", "--proxy", "--url", "--engine-args", "--extra-body", "--image"),
+        *("--token-command", "--spec", "--bodies"),
+    }
 )
 
 
@@ -273,7 +276,7 @@ def _quoted(word: str) -> str:
 
 def _masked(option: str, value: str) -> str:
     """What may be shown of a value that can hold a secret."""
-    from benchsuite.shown import mask_command, masked_url, shown_body
+    from benchsuite.shown import mask_command, masked_url, shown_body, shown_image
 
     if option == "--header":
         return f"{value.partition(':')[0]}: …"
@@ -286,6 +289,8 @@ def _masked(option: str, value: str) -> str:
             return shown_body(json_object(value))
     if option in {"--spec", "--bodies"}:
         return Path(value).name
+    if option == "--image":
+        return shown_image(value)
     return masked_url(value) if option == "--url" else "…"
 
 

@@ -21,6 +21,7 @@ from benchsuite.driver import Launch, is_variable
 from benchsuite.errors import TargetError, UsageError
 from benchsuite.servers.hub import cache_folder
 from benchsuite.servers.launch import LaunchModel, Server, prepared
+from benchsuite.shown import shown_image
 
 DOCKER: Final = "docker"
 MODELS: Final = "/models"
@@ -80,23 +81,16 @@ def _from_image(launch: Launch, title: str, image: str) -> Launch:
     )
 
 
-def fetched(image: str, usual: bool, on_stage: Callable[[str], None]) -> Image:
-    """The image, pulled if need be; `on_stage` hears how far that is. TargetError: it can't be had.
-
-    `usual`: it is a driver's own. Of any other the registry, which may be a private host, isn't shown.
-    """
-    found = inspected(image)
-    if found is None:
-        on_stage(f"pulling {image}")
-        _pull(image, on_stage)
-        found = inspected(image)
-    if found is None:
-        raise TargetError(
-            f"docker pulled {image} and doesn't have it; is it an image of this machine's kind?"
-        )
-    registry, slash, rest = image.partition("/")
-    private = not usual and slash and ("." in registry or ":" in registry or registry == "localhost")
-    return Image(name=image, shown=rest if private else image, digest=found)
+def fetched(name: str, on_stage: Callable[[str], None]) -> Image:
+    """The image, pulled if need be; `on_stage` hears how far that is. TargetError: it can't be had."""
+    digest = inspected(name)
+    if digest is None:
+        on_stage(f"pulling {name}")
+        _pull(name, on_stage)
+        digest = inspected(name)
+    if digest is None:
+        raise TargetError(f"docker pulled {name} and doesn't have it; is it an image of this machine's kind?")
+    return Image(name=name, shown=shown_image(name), digest=digest)
 
 
 def inspected(image: str) -> str | None:
@@ -136,7 +130,8 @@ def contained(
     variables = [word for word in launch.image_argv if is_variable(word)]
     variables += [name for name in _KEPT_VARIABLES if name in environ]
     argv = (
-        *(DOCKER, "run", "--rm", "--init", "--name", name, "--shm-size", "1g"),
+        # What runs is what was looked at before.
+        *(DOCKER, "run", "--rm", "--init", "--pull", "never", "--name", name, "--shm-size", "1g"),
         *(("--gpus", "all") if gpus else ()),
         *("--publish", f"127.0.0.1:{{port}}:{launch.image_port}"),
         *mounts,

@@ -18,12 +18,20 @@ class PrefixCache:
         self._prompts.clear()
         self._holders.clear()
 
-    def use(self, tokens: Sequence[str | int], salt: str = "") -> int:
-        """How many leading tokens are cached, then remember this prompt; another `salt` shares nothing.
+    def use(self, tokens: Sequence[str | int]) -> int:
+        """How many leading tokens are cached, then remember this prompt.
 
         A whole number of blocks, and never the whole prompt: its last token is always computed.
         """
-        chain = self._chain(tokens, hash(salt) if salt else 0)
+        return self.take(tokens)[0]
+
+    def take(self, tokens: Sequence[str | int], salt: str = "", up_to: int = -1) -> tuple[int, int]:
+        """As `use`, with the number of tokens that are newly remembered.
+
+        Another `salt` shares nothing; tokens from number `up_to` on, if it isn't negative, don't count.
+        """
+        some = tokens if up_to < 0 else tokens[:up_to]
+        chain = self._chain(some, hash(salt) if salt else 0)
         held = 0
         for block in chain:
             if block not in self._holders:
@@ -32,7 +40,8 @@ class PrefixCache:
         if chain:
             self._remember(chain)
         size = self._block_tokens
-        return min(held, (len(tokens) - 1) // size) * size if held else 0
+        cached = min(held, (len(tokens) - 1) // size) * size if held else 0
+        return cached, (len(chain) - held) * size
 
     def _chain(self, tokens: Sequence[str | int], key: int) -> list[int]:
         """One key for each full block, made of the block and the key before it."""

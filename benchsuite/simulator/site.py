@@ -133,12 +133,11 @@ class Site:
         """How many of a prompt's tokens are cached, and how many are remembered now."""
         if self.cache is None or not asked.cache:
             return asked.held, 0
-        prompt = asked.prompt if asked.cache_to < 0 else asked.prompt[: asked.cache_to]
-        size, least = self.config.cache_block_tokens, self.config.cache_min_tokens
-        if len(prompt) < least:
+        least = self.config.cache_min_tokens
+        if len(asked.prompt[: asked.cache_to] if asked.cache_to >= 0 else asked.prompt) < least:
             return asked.held, 0
-        cached = self.cache.use(prompt, asked.salt)
-        return max(cached if cached >= least else 0, asked.held), len(prompt) // size * size - cached
+        cached, written = self.cache.take(asked.prompt, asked.salt, asked.cache_to)
+        return max(cached if cached >= least else 0, asked.held), written
 
     def at_once(self, path: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Page:
         """The whole answer to a completion request, without any time passing, or its refusal."""

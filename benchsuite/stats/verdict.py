@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 _Trial = tuple[TrialInfo, Columns, rates.Window | None]
 
+_PASSED_ON = ("gpu", "gpus", "server_gpu", "gpus_used", "slots_assumed", "context_tokens", "caching")
+"""Conditions that are facts as they stand."""
+
 _LEAST_WALL_S = 0.5
 """A worker's share of a core over less time than this is noise."""
 
@@ -202,14 +205,8 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         best_hit_ratio=max((float(each.max()) for each in hits if len(each)), default=None),
         steady_p=steady_p,
         steady_change=steady_change,
-        gpu=conditions.gpu,
-        gpus=conditions.gpus,
-        server_gpu=conditions.server_gpu,
-        gpus_used=conditions.gpus_used,
         gpu_priced=price.gpu if price is not None and price.source != AS_STATED else "",
-        slots_assumed=conditions.slots_assumed,
-        context_tokens=conditions.context_tokens,
-        caching=conditions.caching,
+        **{name: getattr(conditions, name) for name in _PASSED_ON},
         strangers=sum(batch.strangers for batch in batches),
         polled_ends=sum(not batch.by_server for batch in batches),
         **_server_facts(summary, columns, conditions),
@@ -227,7 +224,8 @@ def _server_facts(summary: Summary, columns: Sequence[Columns], conditions: Cond
         "unseen": sum(_count(metrics.unseen(each)) for each in columns),
         "tokens_per_event": summary.means["tokens_per_event"],
         "acceptance": summary.means.get("acceptance"),
-        "answered_per_s": summary.rates["requests_per_s"].value,
+        # How fast a batch is answered says nothing of how fast one may ask.
+        "answered_per_s": None if summary.point.batch else summary.rates["requests_per_s"].value,
         "retry_after_s": _pooled([metrics.values(each.retry_after_s) for each in columns], 1.0),
         "server_rest_ms": _pooled(rests, 0.5),
         "server_tells_first": bool(told & {"server_prefill", "server_first"}),

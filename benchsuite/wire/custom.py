@@ -13,7 +13,7 @@ from benchsuite.wire import calls, paths, sse, template
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, Events
 from benchsuite.wire.paths import Steps
-from benchsuite.wire.spec import Answer, Match, Spec, several
+from benchsuite.wire.spec import Answer, Match, Scaled, Spec, several
 
 DOOR: Final = "spec"
 """The one endpoint that a specification has."""
@@ -58,7 +58,10 @@ class Dialect:
         self._usage = {
             name: _optional(getattr(usage, name)) for name in ("prompt", "output", "cached", "reasoning")
         }
-        self._timings = {name: paths.steps(path) for name, path in spec.timings.items()}
+        scaled = {
+            name: one if isinstance(one, Scaled) else Scaled(path=one) for name, one in spec.timings.items()
+        }
+        self._timings = {name: (paths.steps(one.path), one.times) for name, one in scaled.items()}
         self._plain = answer.data == "text" or (answer.framing == "lines" and not answer.data)
         self._body = spec.body
 
@@ -213,9 +216,9 @@ class Dialect:
                     facts.counts.get(name, 0) if name == "output" and self.spec.usage.count == "sum" else 0
                 )
                 facts.counts[name] = before + round(count)
-        for name, path in self._timings.items():
+        for name, (path, times) in self._timings.items():
             if (value := paths.number(event, path)) is not None:
-                facts.timings[name] = float(value)
+                facts.timings[name] = value * times
         done = self.spec.answer.done
         facts.done = facts.done or (isinstance(done, Match) and done.fits(event))
 

@@ -55,6 +55,7 @@ class _Delta(_Part, gc=False):
     content: str | list[Any] | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
+    refusal: str | None = None
     tool_calls: list[Any] | None = None
 
 
@@ -210,6 +211,8 @@ def _streamed(tape: Tape) -> Reply:
                 kind, text = REASONING, delta.reasoning or delta.reasoning_content
             elif delta.tool_calls:
                 kind, text = TOOL, _tool_text(delta.tool_calls)
+            elif delta.refusal:
+                text = delta.refusal
             else:
                 continue
             if text:

@@ -92,6 +92,13 @@ class Usage(Noun, frozen=True, kw_only=True):
     count: Literal["last", "sum", "events"] = "last"
 
 
+class Scaled(Noun, frozen=True, kw_only=True):
+    """A number at `path`, `times` as much: 1000 where a server counts seconds and the name says ms."""
+
+    path: str
+    times: float = 1.0
+
+
 class Identify(Noun, frozen=True, kw_only=True):
     """What to GET before anything is measured, and what has to be in its JSON answer (`field`)."""
 
@@ -115,7 +122,7 @@ class Spec(Noun, frozen=True, kw_only=True):
     request: Asked | None = None
     answer: Answer
     usage: Usage = Usage()
-    timings: dict[str, str] = {}
+    timings: dict[str, str | Scaled] = {}
     identify: Identify | None = None
     capabilities: Claims = Claims()
     digest: str = ""
@@ -191,6 +198,10 @@ def _check_keys(table: Mapping[str, Any], kind: type[msgspec.Struct], where: str
             raise UsageError(f"{_WHERE} unknown key {path}; {hint}")
         if path in _TABLES and isinstance(value, dict):
             _check_keys(value, _TABLES[path], path)
+        if path == "timings" and isinstance(value, dict):
+            for name, one in value.items():
+                if isinstance(one, dict):
+                    _check_keys(one, Scaled, f"{path}.{name}")
 
 
 def _fault(message: str) -> str:
@@ -255,7 +266,7 @@ def _paths(spec: Spec) -> Iterator[str]:
     yield from several(answer.reasoning)
     yield from several(answer.error)
     yield from filter(None, (answer.finish, usage.prompt, usage.output, usage.cached, usage.reasoning))
-    yield from spec.timings.values()
+    yield from (one.path if isinstance(one, Scaled) else one for one in spec.timings.values())
     matches = (answer.text_if, answer.reasoning_if, answer.done)
     yield from (match.path for match in matches if isinstance(match, Match))
     if who is not None:

@@ -39,9 +39,10 @@ output = "usage.output_tokens"
 # reasoning = "usage.reasoning_tokens"
 # count = "sum"                 # every event has its own number; "events": count events
 
-# The server's own timings, under names of yours.
+# The server's own timings: queue_ms, prefill_ms, first_token_ms, decode_ms, load_ms, total_ms.
 # [timings]
 # queue_ms = "stats.queue_ms"
+# total_ms = { path = "stats.seconds", times = 1000 }
 
 # What tells this server from others. Without it anything that answers a GET of [request] path will do.
 # [identify]

@@ -17,7 +17,6 @@ from benchsuite.wire.events import CONTENT, Events
 
 OPENAI = b'"choices":'
 """What only the OpenAI dialect has; within a JSON string its quotation marks would be escaped."""
-FINISHED = {"length": "length", "eos_token": "stop", "stop_sequence": "stop"}
 TIMINGS = (
     "x-validation-time",
     "x-queue-time",
@@ -107,7 +106,7 @@ def _streamed(tape: Tape) -> Reply:
         error, message = "protocol", f"{stream.unreadable} events of the stream could not be read"
     details = last.details or _Details()
     return events.reply(
-        finish_reason=_finish(details),
+        finish_reason=details.finish_reason,
         complete=last.generated_text is not None,
         prompt_tokens=details.input_length,
         output_tokens=details.generated_tokens,
@@ -124,7 +123,7 @@ def _whole(tape: Tape) -> Reply:
     error, message = _error(answer) if answer.error is not None else ("", "")
     details = answer.details or _Details()
     return Reply(
-        finish_reason=_finish(details),
+        finish_reason=details.finish_reason,
         complete=answer.generated_text is not None,
         prompt_tokens=_prompt_tokens(tape.headers),
         output_tokens=details.generated_tokens,
@@ -136,12 +135,6 @@ def _whole(tape: Tape) -> Reply:
 
 def _error(event: _Event) -> tuple[str, str]:
     return read_error(0, {"error": event.error, "error_type": event.error_type or ""})
-
-
-def _finish(details: _Details) -> str | None:
-    """As the OpenAI dialect calls it."""
-    reason = details.finish_reason
-    return None if reason is None else FINISHED.get(reason, reason)
 
 
 def _timings(headers: Iterable[tuple[str, str]]) -> dict[str, float]:

@@ -153,7 +153,8 @@ OUTPUTS = ("completion_tokens", "output_tokens", "candidatesTokenCount")
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_a_create_call_that_failed_after_all_is_looked_for_not_repeated(serving, client, vendor):
-    server = serving(vendor)
+    # Without a label it takes as long as the batch to know it, longer than a lost one is waited for.
+    server = serving(vendor, seconds=2.0)
     answered = []
 
     def changed(method, path, answer):

@@ -246,6 +246,18 @@ def test_a_whole_answer_has_counts_but_no_events():
     assert not one.decode(tape(b'{"text":"a b","why":"len')).complete
 
 
+def test_timings_may_be_scaled():
+    more = '[timings]\nqueue_ms = "q"\ntotal_ms = { path = "s", times = 1000 }\n'
+    one = driver('framing = "ndjson"\ntext = "t"', more=more)
+    assert one.decode(tape(lines({"t": "a", "q": 3}, {"s": 0.5}))).server_timings == {
+        "queue_ms": 3,
+        "total_ms": 500,
+    }
+    assert one.capabilities.server_timings
+    again = load("http", one.stored_options({}))
+    assert again.decode(tape(lines({"s": 2}))).server_timings == {"total_ms": 2000}
+
+
 def test_an_error_object_where_a_stream_was_expected():
     reply = driver('framing = "sse"\ntext = "t"').decode(tape(b'{"error": "the model is overloaded"}'))
     assert (reply.error_kind, reply.complete) == ("overloaded", False)

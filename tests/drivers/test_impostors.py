@@ -1,15 +1,21 @@
 """Every installed driver knows its own engine, and takes no other for it.
 
 Four engines were recorded; the others answer here as their sources and documents say (November 2026): each
-has the pages that its own driver asks for, those that others' drivers ask for, and its own way of having no page.
+has the pages that its own driver asks for, those that others' drivers ask for, and its own way of having
+no page.
 """
 
+import contextlib
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from benchsuite.driver import backends, load
+from benchsuite.simulator.config import SimConfig
+from benchsuite.simulator.process import running
 from benchsuite.testing import load_tape, tape
 from benchsuite.types import Target
 
@@ -197,3 +203,49 @@ def test_a_driver_takes_its_own_engine_and_no_other(name, engine):
 @pytest.mark.parametrize("engine", sorted({*ENGINES} - {"anthropic", "gemini"}))
 def test_the_openai_driver_takes_whoever_speaks_its_dialect(engine):
     assert taken("openai", engine)
+
+
+IMITATED = ("", "vllm", "sglang", "tensorrt", "llamacpp", "mlx", "transformers")
+"""Whom the simulator can sound like, of those that differ in their pages."""
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    """`simulator(engine)`: the URL of one that imitates it; each is started once."""
+    with contextlib.ExitStack() as stack:
+        known = {}
+
+        def url(engine):
+            if engine not in known:
+                known[engine] = stack.enter_context(running(SimConfig(engine=engine))).url
+            return known[engine]
+
+        yield url
+
+
+def asked(url, call):
+    request = urllib.request.Request(url + call.path, call.body or None, call.headers, method=call.method)
+    try:
+        answer = urllib.request.urlopen(request)
+    except urllib.error.HTTPError as refused:
+        answer = refused
+    with answer:
+        headers = [(name.lower(), value) for name, value in answer.headers.items()]
+        return tape(answer.read(), status=answer.status, headers=headers)
+
+
+def found_at(name, url):
+    driver = load(name)
+    return driver.identity(tuple(asked(url, call) for call in driver.identify(Target(backend=name, url=url))))
+
+
+@pytest.mark.parametrize("engine", IMITATED)
+def test_the_simulator_is_taken_for_whom_it_imitates_and_no_other(simulator, engine):
+    own = {name: OWN[name] for name in OWN if OWN[name] in IMITATED}
+    taken = {name for name in own if found_at(name, simulator(engine)) is not None}
+    assert taken == {name for name in own if own[name] == engine}
+
+
+@pytest.mark.parametrize("name", ["anthropic", "gemini", "lmstudio", "ollama", "openai", "sim", "tgi"])
+def test_the_simulator_serves_every_dialect_with_a_path_of_its_own(simulator, name):
+    assert found_at(name, simulator("")) is not None

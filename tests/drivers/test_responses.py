@@ -226,3 +226,9 @@ def test_openai_is_known_by_its_own_header() -> None:
         (tape(models, headers=[("openai-version", "2020-10-01"), ("server", "cloudflare")]),)
     )
     assert found is not None and found.server == "OpenAI"
+
+
+def test_a_chats_refusal_is_what_it_says() -> None:
+    chat = b'data: {"choices":[{"delta":{"content":null,"refusal":"I can\'t"}}]}\n\ndata: [DONE]\n\n'
+    reply = OpenAI().decode(tape(chat))
+    assert (reply.kind, reply.texts) == (b"c", ["I can't"])

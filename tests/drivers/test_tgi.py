@@ -107,7 +107,7 @@ class TestTGI(DriverConformance):
             last_text=" Hi",
             prompt_tokens=17,
             output_tokens=2,
-            finish_reason="stop",
+            finish_reason="eos_token",
         ),
         Recording(
             name="chat",

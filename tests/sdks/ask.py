@@ -13,7 +13,7 @@ MODEL = "sim-model"
 
 def said(case, **found):
     """What an SDK tells of an answer; None: nothing of the kind. A stream's texts stand in the case."""
-    blank = dict.fromkeys(("prompt", "output", "cached", "finish"))
+    blank = dict.fromkeys(("prompt", "output", "cached", "written", "finish"))
     return {**blank, "text": case["text"], "thought": case["thought"], **found}
 
 
@@ -127,8 +127,9 @@ def anthropic_messages(case):
 
     client = anthropic.Anthropic(base_url=case["url"], api_key=KEY, max_retries=0)
     messages = [{"role": "user", "content": case["prompt"]}]
+    more = {"extra_body": {"cache_control": {"type": "ephemeral"}}} if case.get("cache") else {}
     answer = client.messages.create(
-        model=MODEL, max_tokens=case["max_tokens"], messages=messages, stream=case["stream"]
+        model=MODEL, max_tokens=case["max_tokens"], messages=messages, stream=case["stream"], **more
     )
     if not case["stream"]:
         text = "".join(block.text for block in answer.content if block.type == "text")
@@ -151,7 +152,7 @@ def anthropic_usage(first, last):
         return {}
     read, written = first.cache_read_input_tokens, first.cache_creation_input_tokens
     prompt = first.input_tokens + (read or 0) + (written or 0)
-    return {"prompt": prompt, "cached": read, "output": last.output_tokens}
+    return {"prompt": prompt, "cached": read, "written": written, "output": last.output_tokens}
 
 
 def gemini_generate(case):

@@ -144,7 +144,8 @@ class Pages:
     def _files_of(self, job: Job) -> tuple[str | None, str | None]:
         """Names of the output and the error file; None: it would be empty."""
         if job.id not in self._outputs:
-            good, bad = [], []
+            good: list[bytes] = []
+            bad: list[bytes] = []
             for item, fate, page in self._ledger.answered(job):
                 (good if fate == "done" and page.status == 200 else bad).append(_line(item, fate, page))
             output, errors = (self._ledger.keep(b"".join(lines)) if lines else None for lines in (good, bad))

@@ -1,0 +1,131 @@
+"""What was asked for, and what of it a backend can't do: told before anything is started or contacted."""
+
+from typing import Any, Literal
+
+from benchsuite.driver import (
+    BatchApi,
+    Configurable,
+    Driver,
+    LoadsModels,
+    ResetsCache,
+    engine_arguments,
+)
+from benchsuite.errors import UsageError
+from benchsuite.keys import check_key, key
+from benchsuite.types import Connection, Noun, Workload
+from benchsuite.workload.bodies import Lines
+
+_OURS = frozenset({"--host", "--port"})
+"""Arguments of an engine that benchsuite chooses itself: with others it would wait in vain."""
+
+
+class Options(Noun, frozen=True, kw_only=True):
+    """What was asked for, as the command line or a caller says it.
+
+    `url` empty: the driver's own address, or an engine that we start. `model` empty: the one the
+    server has loaded. `key_variable` names the environment variable that holds the key; empty: the
+    driver's. `token_command` prints a key that takes its place. `headers` may hold secrets. `options` are
+    the driver's (e.g. `endpoint=completions`), `engine` and `engine_args` those of an engine that we start,
+    with `engine_python` where it isn't found by itself, or with `docker` from its image or from `image`.
+    `start`: `auto` attaches where something answers, `launch` never attaches, `attach` never starts.
+    `bodies` are sent in place of prompts. `pull`: a model that the server doesn't have may be downloaded
+    there. `batch_poll_s`: how soon a batch API is first asked how far it is.
+    """
+
+    backend: str
+    workload: Workload
+    url: str = ""
+    model: str = ""
+    key_variable: str = ""
+    token_command: str = ""
+    headers: dict[str, str] = {}
+    options: dict[str, str] = {}
+    extra_body: dict[str, Any] = {}
+    bodies: Lines | None = None
+    reset_cache: bool = False
+    connection: Connection = Connection()
+    seed: int | None = None
+    nonce: str = ""
+    workers: int | None = None
+    threads: int | None = None
+    engine: dict[str, str] = {}
+    engine_args: tuple[str, ...] = ()
+    engine_python: str = ""
+    docker: bool = False
+    image: str = ""
+    start: Literal["auto", "launch", "attach"] = "auto"
+    pull: bool = False
+    gpu: str = ""
+    gpu_price: float | None = None
+    token_price: tuple[float, ...] = ()
+    price_as: str = ""
+    labels: dict[str, str] = {}
+    keep_text: bool = False
+    kernel_stamps: bool = True
+    command: str = ""
+    batch_poll_s: float = 5.0
+
+
+def key_of(options: Options, driver: Driver) -> str | None:
+    """The key: said by the command, or from the environment, never from anywhere else."""
+    return key(driver, variable=options.key_variable, command=options.token_command)
+
+
+def check_asked(driver: Driver, options: Options) -> None:
+    """Refuse what this backend can't be asked, before anything is started: a UsageError with what can be."""
+    can, name = driver.capabilities, driver.name
+    if isinstance(driver, Configurable):
+        driver.configured(options.options)
+    unknown = sorted(set(options.options) - {*driver.options, "endpoint"})
+    if unknown:
+        known = ", ".join(driver.options)
+        raise UsageError(f"--backend {name} has no option {unknown[0]!r}; it has: {known}")
+    endpoint = options.options.get("endpoint", can.endpoints[0])
+    if endpoint not in can.endpoints:
+        raise UsageError(f"--backend {name} has no endpoint {endpoint!r}; it has: {', '.join(can.endpoints)}")
+    if options.workload.cache not in can.caching:
+        raise UsageError(
+            f"--cache {options.workload.cache} can't be had from {driver.title}; "
+            f"it can: {', '.join(can.caching) or 'none'}"
+        )
+    if options.workload.reasoning and not can.reasoning:
+        raise UsageError(f"--reasoning doesn't reach {driver.title}; leave it out, or use --extra-body")
+    if options.pull and not isinstance(driver, LoadsModels):
+        raise UsageError(f"{driver.title} can't be asked to download a model; leave --pull out")
+    if options.workload.batch:
+        _check_batch(driver, options)
+    if options.reset_cache and not isinstance(driver, ResetsCache):
+        raise UsageError(f"{driver.title} can't be asked to empty its cache; leave --reset-cache out")
+    _check_engine(driver, options)
+    if options.start != "launch":
+        check_key(
+            driver,
+            options.url or driver.default_url,
+            variable=options.key_variable,
+            command=options.token_command,
+            headers=options.headers,
+        )
+
+
+def _check_batch(driver: Driver, options: Options) -> None:
+    """The same for a batch API, which is hosted, priced by the token, and hands its answers out once."""
+    if not isinstance(driver, BatchApi):
+        raise UsageError(f"{driver.title} has no batch API; `benchsuite backends` shows which have one")
+    own = {"--gpu": options.gpu, "--gpu-price": options.gpu_price, "--keep-text": options.keep_text}
+    own |= {"--bodies": options.bodies is not None, "--reset-cache": options.reset_cache}
+    if name := next((name for name, value in own.items() if value), ""):
+        raise UsageError(f"{name} doesn't go with --batch-api; leave it out")
+
+
+def _check_engine(driver: Driver, options: Options) -> None:
+    """The same for the settings of an engine that we start."""
+    asked = "--engine" if options.engine else "--engine-args" if options.engine_args else ""
+    if asked and not driver.settings:
+        raise UsageError(f"--backend {driver.name} takes no {asked}; leave it out or name another backend")
+    try:
+        engine_arguments(driver.settings, options.engine)
+    except UsageError as error:
+        raise UsageError(f"--backend {driver.name}: {error}") from None
+    for word in options.engine_args:
+        if (name := word.partition("=")[0]) in _OURS:
+            raise UsageError(f"--engine-args: benchsuite chooses {name} itself; leave it out")
