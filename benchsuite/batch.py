@@ -8,7 +8,7 @@ one is sent.
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from benchsuite.asked import Options, key_of
 from benchsuite.batch_records import Answers, custom_id, keep
 from benchsuite.batch_session import Pace, Session
 from benchsuite.conclude import conclude, owned
-from benchsuite.driver import BatchApi, BatchState, load
+from benchsuite.driver import BatchApi, BatchState, Driver, load
 from benchsuite.engine.endpoint import resolve
 from benchsuite.engine.trial import Interrupt, encoded
 from benchsuite.errors import StillRunning, StoreError, TargetError, UsageError
@@ -61,7 +61,8 @@ def start(
     )
     write_target(run_dir, _to_resume(options, who.target))
     write_batches(run_dir, batches)
-    session = Session(who.driver, who.target, who.endpoint, Pace(first_s=options.batch_poll_s), interrupt)
+    pace, again = Pace(first_s=options.batch_poll_s), _key_again(options, who.driver)
+    session = Session(who.driver, who.target, who.endpoint, pace, interrupt, again)
     job = _Job(run_dir, manifest, session, tell)
     try:
         return job.done()
@@ -129,6 +130,7 @@ def _to_resume(options: Options, target: Target) -> ResumeTarget:
     # The same test that decides what of it a manifest may show.
     secret_body = bool(extra) and shown_body(extra) != msgspec.json.encode(extra).decode()
     hidden = {"--header": bool(options.headers), "--proxy": secret_proxy, "--extra-body": secret_body}
+    hidden["--token-command"] = bool(options.token_command)
     connection = options.connection
     return ResumeTarget(
         url=target.url,
@@ -149,6 +151,7 @@ def _session(run_dir: RunDir, manifest: Manifest, given: Options, interrupt: Int
         "--header": given.headers,
         "--proxy": given.connection.proxy,
         "--extra-body": given.extra_body,
+        "--token-command": given.token_command,
     }
     missing = [name for name in kept.given_again if not had[name]]
     if missing:
@@ -170,8 +173,13 @@ def _session(run_dir: RunDir, manifest: Manifest, given: Options, interrupt: Int
         extra_body=given.extra_body or kept.extra_body,
         context_tokens=kept.context_tokens,
     )
-    endpoint = resolve(target, connection)
-    return Session(driver, target, endpoint, Pace(first_s=given.batch_poll_s), interrupt)
+    endpoint, pace = resolve(target, connection), Pace(first_s=given.batch_poll_s)
+    return Session(driver, target, endpoint, pace, interrupt, _key_again(asked, driver))
+
+
+def _key_again(options: Options, driver: Driver) -> Callable[[], str | None] | None:
+    """How to get a new key while a batch goes on; None: it is the same all the time."""
+    return (lambda: key_of(options, driver)) if options.token_command else None
 
 
 # ---------------------------------------------------------------- the steps

@@ -1,7 +1,7 @@
 """Asking a batch API: one call at a time, patiently, and never a second create call in doubt."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -12,6 +12,7 @@ from benchsuite.engine.endpoint import Endpoint
 from benchsuite.engine.exchange import ask
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import StillRunning, TargetError
+from benchsuite.keys import is_old
 from benchsuite.store.batches import Batch
 from benchsuite.types import Call, Noun, Tape, Target
 
@@ -49,7 +50,13 @@ class Session:
     """One server's batch API. A call that failed for a while is TargetError, an interrupt StillRunning."""
 
     def __init__(
-        self, driver: Driver, target: Target, endpoint: Endpoint, pace: Pace, interrupt: Interrupt
+        self,
+        driver: Driver,
+        target: Target,
+        endpoint: Endpoint,
+        pace: Pace,
+        interrupt: Interrupt,
+        key_again: Callable[[], str | None] | None = None,
     ) -> None:
         assert isinstance(driver, BatchApi)
         self.driver: BatchDriver = driver
@@ -58,6 +65,7 @@ class Session:
         self._endpoint, self._interrupt = endpoint, interrupt
         self._heard: Tape | None = None
         self._refusals = 0
+        self._key_again, self._key_ns = key_again, time.monotonic_ns()
 
     # ------------------------------------------------------------ what is asked
 
@@ -88,7 +96,10 @@ class Session:
         self.pause(self._next(tape, self._refusals))
 
     def state(self, batch_id: str) -> BatchState:
-        """How far a batch is."""
+        """How far a batch is. A key that a command says is asked for again when it is old."""
+        if self._key_again is not None and is_old(self._key_ns):
+            self.target = msgspec.structs.replace(self.target, key=self._key_again())
+            self._key_ns = time.monotonic_ns()
         tape = self._patiently(self.driver.batch_status(batch_id, self.target), "say how far its batch is")
         state = self.driver.batch_state(tape, self.target)
         if state is None:

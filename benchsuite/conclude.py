@@ -157,6 +157,7 @@ def conclude(
             slots_assumed=manifest.attached and manifest.identity.slots == capabilities.default_slots,
             context_tokens=manifest.identity.context_tokens,
             caching=manifest.caching,
+            cache_reset=manifest.reset_cache,
         ),
     )
     verdict = worst(summary.verdict for summary in summaries) if summaries else "invalid"

@@ -111,6 +111,17 @@ def test_a_shared_prefix_may_be_named_in_tokens():
     assert "--nonce" in more.advice and "--nonce" not in found.advice
 
 
+def test_large_blocks_and_a_cache_that_was_emptied_explain_what_is_missing():
+    named = msgspec.structs.replace(SHARED, shared_tokens=380)
+    # Two blocks of 128 of the 380 tokens that are shared.
+    assert levels(workload=named, hit_ratio=0.5, best_hit_ratio=0.5) == {}
+    assert levels(workload=named, hit_ratio=0.4, best_hit_ratio=0.5)["cache_shared"] == "invalid"
+    # 8 in flight and 3 trials of 240 requests in all: each tenth finds nothing.
+    emptied = {"workload": named, "best_hit_ratio": 0.5, "ok": 240, "in_flight": 8, "cache_reset": True}
+    assert "cache_shared" not in levels(hit_ratio=0.45, **emptied)
+    assert levels(hit_ratio=0.35, **emptied)["cache_shared"] == "invalid"
+
+
 def test_what_nobody_counts_is_unknown_and_not_nothing():
     found = only(
         "cache_cold", hit_ratio=None, best_hit_ratio=None, cached_excess=None, caching="a salt of its own"

@@ -88,6 +88,11 @@ class Ollama:
                 "--backend ollama --url URL"
             ),
             ready=Call(method="GET", path="/api/version"),
+            image="ollama/ollama:latest",
+            image_argv=(*chosen, "serve"),
+            image_port=11434,
+            image_cache="/root/.ollama",
+            image_volume=True,
         )
 
     def identify(self, target: Target) -> tuple[Call, ...]:

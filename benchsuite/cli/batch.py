@@ -25,6 +25,9 @@ def _asking(command: _F) -> _F:
         (
             click.argument("run"),
             click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the API key."),
+            click.option(
+                "--token-command", metavar="CMD", help="A command that prints the key, e.g. of a cloud's CLI."
+            ),
             click.option("--header", type=header, multiple=True, metavar="'K: V'", help="Send a header."),
             click.option(
                 "--header-env",
@@ -123,6 +126,7 @@ def _named(given: dict[str, Any]) -> "tuple[RunDir, Options, Any]":
         backend=plan.backend,
         workload=plan.workload,
         key_variable=given["api_key_env"] or "",
+        token_command=given["token_command"] or "",
         headers=headers_of(given),
         extra_body=given["extra_body"] or {},
         connection=Connection(proxy=given["proxy"]),

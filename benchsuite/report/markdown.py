@@ -24,7 +24,7 @@ def markdown(run: Run, *, now: datetime | None = None) -> str:
     lines += [
         f"{escaped(target_line(manifest))}  ",
         f"{escaped(workload_line(manifest))}  ",
-        f"{error_line(manifest, now or datetime.now(UTC))}  ",
+        *(() if manifest.workload.batch else (f"{error_line(manifest, now or datetime.now(UTC))}  ",)),
         f"benchsuite {manifest.version}, run `{manifest.run_id}`, {manifest.started}",
     ]
     return "\n".join(lines) + "\n"

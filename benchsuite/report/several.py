@@ -39,7 +39,8 @@ def several_screen(
     ]
     parts += [*told, ""] if told else []
     kept = ", ".join(f"{_typed(run)} ({name})" for run, name in zip(runs, names, strict=True))
-    lines = (error_line(first, now or datetime.now(UTC)), f"Runs {kept} kept in {store}", _next(runs))
+    own = () if first.workload.batch else (error_line(first, now or datetime.now(UTC)),)
+    lines = (*own, f"Runs {kept} kept in {store}", _next(runs))
     parts += [words(f" {line}", width=width, indent=1) for line in lines]
     return "\n".join(parts)
 

@@ -80,6 +80,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     slots_assumed: bool = False
     context_tokens: int | None = None
     caching: str = ""
+    cache_reset: bool = False
     prompts_cut: int = 0
     least_prompt: int | None = None
     unseen: int = 0

@@ -73,6 +73,9 @@ def all_series(
         for name in names
         if MEASURES[name].of is not None and not (closed and MEASURES[name].due)
     }
+    if point.batch:
+        # Of a batch only the turnaround is known, which is each request's E2E.
+        latencies = {name: latencies[name] for name in latencies if MEASURES[name].of is metrics.e2e_ms}
     found = latencies | {
         name: series for name, series in _rates(point, trials, price).items() if name in names
     }

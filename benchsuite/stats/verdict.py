@@ -39,7 +39,16 @@ if TYPE_CHECKING:
 
 _Trial = tuple[TrialInfo, Columns, rates.Window | None]
 
-_PASSED_ON = ("gpu", "gpus", "server_gpu", "gpus_used", "slots_assumed", "context_tokens", "caching")
+_PASSED_ON = (
+    "gpu",
+    "gpus",
+    "server_gpu",
+    "gpus_used",
+    "slots_assumed",
+    "context_tokens",
+    "caching",
+    "cache_reset",
+)
 """Conditions that are facts as they stand."""
 
 _LEAST_WALL_S = 0.5
@@ -73,6 +82,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     slots_assumed: bool = False
     context_tokens: int | None = None
     caching: str = ""
+    cache_reset: bool = False
 
 
 def summarise_all(

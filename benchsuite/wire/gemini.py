@@ -265,7 +265,9 @@ def _read(chunks: list[_Chunk], arrival_ns: Any, events: Events, unreadable: int
         complete=finish_reason is not None,
         prompt_tokens=usage.prompt_token_count,
         output_tokens=None if spoken is None and thought is None else (spoken or 0) + (thought or 0),
-        cached_tokens=usage.cached_content_token_count,
+        # A count of 0 is left out of JSON that is made from protocol buffers.
+        cached_tokens=usage.cached_content_token_count
+        or (0 if usage.prompt_token_count is not None else None),
         reasoning_tokens=thought,
         error_kind=error[0],
         error_message=error[1],

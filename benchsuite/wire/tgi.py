@@ -87,6 +87,9 @@ def decode(tape: Tape) -> Reply:
     if OPENAI in tape.body:
         reply = openai.decode(tape)
         return msgspec.structs.replace(reply, server_timings=reply.server_timings | _timings(tape.headers))
+    if tape.body.startswith(b"[{"):
+        # At `/` a whole answer is a list of one.
+        tape = msgspec.structs.replace(tape, body=tape.body.removeprefix(b"[").removesuffix(b"]"))
     return _whole(tape) if whole.is_whole(tape) else _streamed(tape)
 
 

@@ -1,7 +1,16 @@
 """A batch run killed (kill -9) at every step of its life, and resumed: each request is asked exactly once."""
 
+import sys
+
 import msgspec
 import pytest
+
+from benchsuite.batch_session import Pace, Session
+from benchsuite.driver import load
+from benchsuite.engine.endpoint import resolve
+from benchsuite.engine.trial import Interrupt
+from benchsuite.simulator.batches.ledger import Item
+from benchsuite.types import Connection, Target
 
 REQUESTS = 6
 STEPS = {
@@ -93,3 +102,36 @@ def test_ours_is_found_behind_a_page_of_others(serving, client, stopping):
     assert sum(method == "GET" and "/batches?" in path for method, path in server.heard) == 3
     assert len([ids for ids in server.submissions() if ids]) == 1
     assert {record["outcome"] for record in client.records()} == {"ok"}
+
+
+def test_a_key_that_a_command_says_is_asked_for_again_on_resuming(serving, client, stopping, tmp_path):
+    server = serving("openai")
+    said = tmp_path / "said"
+    command = f"{sys.executable} -c \"open({str(said)!r}, 'a').write('x'); print('spoken')\""
+    step = stopping("GET", r"/batches/[^/]+$", "before")
+    run_id = client.killed_at(server, step, *client.asked(server, "--token-command", command))
+    step.released.set()
+    _, err = client.done("batch", "resume", run_id, expect=(2,))
+    assert "--token-command: give it again" in err
+    before = len(said.read_text())
+    words = ("--token-command", command, "--batch-poll", "0.05")
+    client.done("batch", "resume", run_id, *words, expect=(0, 3))
+    assert len(said.read_text()) == before + 1
+    written = b"".join(path.read_bytes() for path in client.run_dir().path.rglob("*") if path.is_file())
+    assert b"spoken" not in written
+    is_whole(client, server, run_id)
+
+
+def test_a_key_is_said_again_when_it_is_old(serving, monkeypatch):
+    server = serving("openai", seconds=600.0)
+    items = [Item("a-0", "/v1/chat/completions", {})]
+    job = server.ledger.create("openai", "batch_", "a", items, {}, endpoint="", input="", metadata={})
+    target = Target(backend="openai", url=server.url, model="m", key="first")
+    endpoint = resolve(target, Connection())
+    keys = iter(["second"])
+    session = Session(load("openai"), target, endpoint, Pace(), Interrupt(), lambda: next(keys))
+    assert session.state(job.id).total == 1
+    assert session.target.key == "first"
+    monkeypatch.setattr("benchsuite.batch_session.is_old", lambda _since_ns: True)
+    assert session.state(job.id).total == 1
+    assert session.target.key == "second"

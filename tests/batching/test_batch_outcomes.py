@@ -291,3 +291,13 @@ def test_a_trial_is_a_batch_and_its_completion_is_kept(serving, client, vendor):
     out, _ = client.done("show", "latest", "--how")
     assert "TTFT" not in out
     client.done("store", "check")
+
+
+def test_two_runs_over_batch_apis_can_be_compared_by_what_they_have(serving, client):
+    server = serving("gemini", seconds=0.5)
+    for _ in range(2):
+        client.done(*client.asked(server, "--trials", "2", requests=8), expect=(0, 3))
+    out, _ = client.done("compare", "latest~1", "latest", expect=(0, 4, 5))
+    assert "E2E p50" in out
+    assert "req/s" in out
+    assert not re.search(r"TTFT|TPOT", out)

@@ -70,7 +70,7 @@ class _Stream:
         """Thoughts stand beside the candidates' tokens, not among them; what is 0 is left away."""
         truth = self.sse.truth
         found = {"promptTokenCount": self.prompt, "totalTokenCount": self.prompt + spoken + thought}
-        truth.prompt, truth.cached = self.prompt, self.cached
+        truth.prompt, truth.cached = self.prompt, self.cached or 0
         if spoken:
             found["candidatesTokenCount"] = spoken
         if self.cached is not None:

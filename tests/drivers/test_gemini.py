@@ -84,6 +84,7 @@ class TestGemini(DriverConformance):
             name="blocked",
             tape=tape(b"data: " + msgspec.json.encode(BLOCKED) + b"\r\n\r\n"),
             prompt_tokens=3,
+            cached_tokens=0,
             complete=False,
             error_kind="content_filter",
         ),
