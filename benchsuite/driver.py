@@ -288,8 +288,8 @@ class BatchState(Noun, frozen=True, kw_only=True):
 
     `over`: it will not go on, whatever became of it; `state` is the server's own word. `results`: what to ask
     for its answers, each call once. `label`: ours, as it was given at its creation; None: the server has no
-    room for one. `done` and `failed` don't overlap. `created_s` (since 1970) and `took_s`, from its creation to
-    its end, are by the server's clock. `message`: why it failed as a whole.
+    room for one. `done` and `failed` don't overlap. `created_s` (since 1970) and `took_s`, from its creation
+    to its end, are by the server's clock. `message`: why it failed as a whole.
     """
 
     id: str
@@ -328,10 +328,10 @@ class BatchApi(Protocol):
         """
 
     def batch_list(self, target: Target, after: str = "") -> Call:
-        """Ask for recent batches, newest first, or the page `after`: a crash may have lost the name of ours."""
+        """Ask for recent batches, newest first, or the page `after`: a crash may have lost ours."""
 
     def batch_listed(self, tape: Tape, target: Target) -> tuple[tuple[BatchState, ...], str] | None:
-        """The batches of a page, and what the next page comes after (empty: it was the last); None: an error."""
+        """The batches of a page, and what the next comes after (empty: it was the last); None: an error."""
 
     def batch_status(self, batch_id: str, target: Target) -> Call:
         """Ask how far it is."""

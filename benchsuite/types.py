@@ -44,7 +44,7 @@ class Slo(Noun, frozen=True, kw_only=True):
 
 
 class Bodies(Noun, frozen=True, kw_only=True):
-    """Request bodies that are sent word for word: their file's name, number and SHA-256, and no text of them."""
+    """Request bodies that are sent word for word: their file's name, number and SHA-256, no text of them."""
 
     name: str
     number: int
@@ -57,9 +57,10 @@ class Workload(Noun, frozen=True, kw_only=True):
 
     Either `concurrency` (closed loop) or `rate` (open loop, requests/s; `inf`: offline, all at
     once) is set; with both, `concurrency` caps what the open loop has in flight. With neither, `batch` hands
-    all `requests` of a trial to the backend's batch API. A trial stops after `requests` or `seconds`, whichever is set. With a `shared` cache all prompts of a trial begin with
-    the same `shared_tokens` (0: half the prompt). `reasoning` empty: whatever the model does by itself.
-    With `bodies` these are sent, and the lengths, 0, mean nothing.
+    all `requests` of a trial to the backend's batch API. A trial stops after `requests` or `seconds`,
+    whichever is set. With a `shared` cache all prompts of a trial begin with the same `shared_tokens` (0:
+    half the prompt). `reasoning` empty: whatever the model does by itself. With `bodies` these are sent, and
+    the lengths, 0, mean nothing.
     """
 
     name: str

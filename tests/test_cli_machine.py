@@ -90,8 +90,11 @@ def test_a_backend_lists_the_settings_of_its_engine_with_what_they_mean(capsys):
 def test_simulate_reaches_every_field_of_its_configuration(monkeypatch, capsys):
     from benchsuite.cli.simulate import simulate
     from benchsuite.simulator import SimConfig
+    from benchsuite.simulator.batch_config import BatchConfig
 
-    assert {param.name for param in simulate.params} == set(SimConfig.__struct_fields__)
+    batches = {f"batch_{field}" for field in BatchConfig.__struct_fields__} - {"batch_seed"}
+    fields = {*SimConfig.__struct_fields__} - {"batches"}
+    assert {param.name for param in simulate.params} == fields | batches
     served = []
 
     def serve(config, on_ready):
@@ -101,11 +104,18 @@ def test_simulate_reaches_every_field_of_its_configuration(monkeypatch, capsys):
     monkeypatch.setattr("benchsuite.simulator.serve", serve)
     assert main(["simulate"]) == 0
     words = "--ttft 0.08s --itl 5 --error-500 10% --no-usage --stall-for 2 --truth truth.jsonl --port 0"
+    words += " --batch-time 1m --batch-fail 5%"
     assert main(["simulate", *words.split()]) == 0
     assert served == [
         SimConfig(port=8089),
         SimConfig(
-            ttft_ms=80.0, itl_ms=5.0, error_500_rate=0.1, usage=False, stall_s=2.0, truth_path="truth.jsonl"
+            ttft_ms=80.0,
+            itl_ms=5.0,
+            error_500_rate=0.1,
+            usage=False,
+            stall_s=2.0,
+            truth_path="truth.jsonl",
+            batches=BatchConfig(seconds=60.0, fail_rate=0.05),
         ),
     ]
     assert "benchsuite run --backend sim --url http://127.0.0.1:8089" in capsys.readouterr().out

@@ -71,7 +71,8 @@ def test_every_option_arrives(faked, monkeypatch, tmp_path, capsys):
         "--workload chat --concurrency 1,8 --prompt-tokens 16,32 --output-tokens 4 --duration 2m "
         "--trials 5 --slo ttft=500ms,tpot=50ms "
         "--cache warm --seed 7 --nonce n --warm-up 500ms --endpoint completions --workers 2 --threads 3 "
-        "--option temperature=none --extra-body '{\"top_k\":1}' --header 'X-A: 1' --header-env X-Team=TEAM --api-key-env KEY "
+        "--option temperature=none --extra-body '{\"top_k\":1}' "
+        "--header 'X-A: 1' --header-env X-Team=TEAM --api-key-env KEY "
         f"--ca-cert {tmp_path}/ca.pem --insecure --proxy http://u:p@proxy:1 --timeout 60 "
         "--connect-timeout 1 --first-byte-timeout 2 --silence-timeout 3 --label x=y --label z=1 "
         "--keep-text --user-stamps",

@@ -96,9 +96,9 @@ def test_every_field_comes_back_as_it_was(tmp_path):
 
 
 def test_files_are_read_in_the_order_asked_and_only_the_columns_asked(tmp_path):
-    for name, record in (("a", FULL), ("b", BARE)):
+    for name, one in (("a", FULL), ("b", BARE)):
         with RecordWriter(tmp_path / name) as writer:
-            writer.write(record)
+            writer.write(one)
     table = read_records([tmp_path / "b", tmp_path / "a"], ["outcome"])
     assert table.to_pydict() == {"outcome": ["refused", "ok"]}
     assert read_records([]).schema.equals(RECORD_SCHEMA)

@@ -76,6 +76,14 @@ def _faults(command: Any) -> Any:
 @click.option("--usage/--no-usage", default=None, help="Report token counts. [yes]")
 @click.option("--keep-alive/--no-keep-alive", default=None, help="Keep connections open. [yes]")
 @click.option("--http10/--no-http10", default=None, help="Speak HTTP/1.0.")
+@click.option(
+    "--batch-time", "batch_seconds", type=seconds, metavar="TIME", help="A batch takes so long. [2s]"
+)
+@click.option("--batch-expires", "batch_expires_s", type=seconds, metavar="TIME", help="Unless it expires.")
+@click.option(
+    "--batch-fail", "batch_fail_rate", type=share, metavar="SHARE", help="Its requests that fail. [0]"
+)
+@click.option("--batch-log", metavar="FILE", help="Write down each batch that was handed in.")
 @_faults
 @click.option("--stall-for", "stall_s", type=seconds, metavar="TIME", help="Then close; 0: never. [0]")
 @click.option("--tls-cert", metavar="FILE", help="Serve https with this certificate.")
@@ -87,9 +95,13 @@ def simulate(**given: Any) -> None:
     Runs until Ctrl-C.
     """
     from benchsuite.simulator import SimConfig, serve
+    from benchsuite.simulator.batch_config import BatchConfig
 
-    config = SimConfig(**{field: value for field, value in given.items() if value is not None})
-
+    said = {field: value for field, value in given.items() if value is not None}
+    batches = {
+        field: said.pop(name) for field in BatchConfig.__struct_fields__ if (name := f"batch_{field}") in said
+    }
+    config = SimConfig(**said, batches=BatchConfig(**batches))
     backend = config.engine or "sim"
 
     def on_ready(url: str) -> None:

@@ -99,8 +99,8 @@ def _sent(manifest: Manifest) -> Iterator[str]:
     if workload.bodies is not None:
         yield (
             f"Bodies: {workload.bodies.number:,} lines of {workload.bodies.name} (SHA-256 "
-            f"{workload.bodies.sha256[:_DIGEST_SHOWN]}), word for word and in order. Each trial goes on where "
-            "the one before ended, or begins at its share of the file; warm-up sends its last lines."
+            f"{workload.bodies.sha256[:_DIGEST_SHOWN]}), word for word and in order. Each trial goes on "
+            "where the one before ended, or begins at its share of the file; warm-up sends its last lines."
         )
         return
     if lengths is None:

@@ -144,9 +144,7 @@ def cache_shared(facts: Facts) -> Warning | None:
 
 def _whole_blocks(found: float, shared: int) -> bool:
     """Is what was found as many large blocks as the prefix holds, to a token?"""
-    return any(
-        shared >= block and abs(found - shared // block * block) <= 1 for block in LARGE_BLOCKS_TOKENS
-    )
+    return any(shared >= block and abs(found - shared // block * block) <= 1 for block in LARGE_BLOCKS_TOKENS)
 
 
 def _untold(code: str) -> Warning:

@@ -105,7 +105,7 @@ class TestVLLM(DriverConformance):
     driver = VLLMDriver()
     target = Target(backend="vllm", url=URL, model="m", key=KEY)
     recordings = VLLM
-    unobserved = {"cached_tokens": "only with --enable-prompt-tokens-details, which benchsuite starts it with"}
+    unobserved = {"cached_tokens": "only with --enable-prompt-tokens-details, as benchsuite starts it"}
     identity_tapes = (recorded("vllm/models"), recorded("vllm/version"), recorded("vllm/server_info"))
 
 
