@@ -22,7 +22,13 @@ _PORT = re.compile(r'"port": *\d+')
 _NEGATIVE = re.compile(r"-\d+(\.\d+)?")
 """A value, not an option."""
 
-_FITTED = MappingProxyType({"usage": "fitted to the server", "assumed": "assumed"})
+_FITTED = MappingProxyType(
+    {
+        "usage": "fitted to the server",
+        "tokenizer": "fitted to the server's tokenizer",
+        "assumed": "assumed",
+    }
+)
 _NONE = "–"
 _ID_SHOWN = 6
 

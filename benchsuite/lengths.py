@@ -3,6 +3,9 @@
 import time
 from collections.abc import Sequence
 
+import msgspec
+
+from benchsuite.driver import Tokenizes
 from benchsuite.engine.exchange import ask
 from benchsuite.engine.refusal import REFUSED, wait_s
 from benchsuite.errors import TargetError
@@ -13,41 +16,65 @@ from benchsuite.workload.fit import fit, words
 
 _PROBE_S = 60.0
 _PROBES_AT_ONCE = 8
+_BAD_REQUEST = 400
+_ROOM = 64
+"""Output tokens of a probe where one is too few."""
 _TRIES = 4
 _WAIT_S = 1.0
 """Before a refused probe is sent again, where the server doesn't say when; twice as long each time."""
 
 
 def fitted(who: Resolved, tell: Tell) -> Lengths:
-    """Find out what words cost on this server, in a few probes of one output token each."""
+    """Find out what words cost on this server, in a few probes of one output token each.
+
+    A server that answers without counting is asked for the tokens of the same texts, if it can tell them.
+    """
     tell(Stage(name="fit", text="waiting for a few short answers, to fit prompt lengths"))
-    endpoint = patient(who.endpoint, _PROBE_S)
     conversation = fit(words())
     texts = next(conversation)
+    tokenizer = None
     while True:
-        calls = [who.driver.encode(_probe(index, text), who.target) for index, text in enumerate(texts)]
-        tapes = _patiently(who, calls, tell)
-        replies = [who.driver.decode(tape) for tape in tapes]
-        if tapes and all(tape.status in REFUSED for tape in tapes):
-            why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip()
-            raise TargetError(
-                f"the server refuses even short requests: {why}; measure when it has room, "
-                "or with an account that may ask more"
-            )
-        if tapes and tapes[0].status in {401, 403, 404}:
-            why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip()
-            raise TargetError(f"the server refused a first request: {why}")
-        if tapes and all(tape.error.startswith("timeout") for tape in tapes):
-            limit_s = endpoint.connection.timeouts.first_byte_s
-            raise TargetError(
-                f"the server gave no answer to a short request within {limit_s:g} s; "
-                "is it stuck or busy? Try again when it answers"
-            )
+        counts = _charged(who, texts, tell) if tokenizer is None else _tokens(who, tokenizer, texts)
+        if not any(counts) and tokenizer is None and isinstance(who.driver, Tokenizes):
+            tokenizer = who.driver
+            counts = _tokens(who, tokenizer, texts)
         try:
-            texts = conversation.send(tuple(reply.prompt_tokens for reply in replies))
+            texts = conversation.send(counts)
         except StopIteration as end:
             lengths: Lengths = end.value
-            return lengths
+            counted = tokenizer is not None and lengths.source == "usage"
+            return msgspec.structs.replace(lengths, source="tokenizer") if counted else lengths
+
+
+def _charged(who: Resolved, texts: Sequence[str], tell: Tell) -> tuple[int | None, ...]:
+    """Prompt tokens of each text as its answer's usage says; TargetError where nothing is answered."""
+    tapes = _patiently(who, [_call(who, index, text, 1) for index, text in enumerate(texts)], tell)
+    if tapes and all(tape.status == _BAD_REQUEST for tape in tapes):
+        # Some reasoning models refuse so short an answer.
+        tapes = _patiently(who, [_call(who, index, text, _ROOM) for index, text in enumerate(texts)], tell)
+    replies = [who.driver.decode(tape) for tape in tapes]
+    why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip() if tapes else ""
+    if tapes and all(tape.status in REFUSED for tape in tapes):
+        raise TargetError(
+            f"the server refuses even short requests: {why}; measure when it has room, "
+            "or with an account that may ask more"
+        )
+    if tapes and tapes[0].status in {401, 403, 404}:
+        raise TargetError(f"the server refused a first request: {why}")
+    if tapes and all(tape.error.startswith("timeout") for tape in tapes):
+        limit_s = patient(who.endpoint, _PROBE_S).connection.timeouts.first_byte_s
+        raise TargetError(
+            f"the server gave no answer to a short request within {limit_s:g} s; "
+            "is it stuck or busy? Try again when it answers"
+        )
+    return tuple(reply.prompt_tokens for reply in replies)
+
+
+def _tokens(who: Resolved, tokenizer: Tokenizes, texts: Sequence[str]) -> tuple[int | None, ...]:
+    """Tokens of each text as the server's tokenizer counts them."""
+    calls = [tokenizer.tokenize(text, who.target) for text in texts]
+    tapes = ask(patient(who.endpoint, _PROBE_S), who.target, calls, _PROBES_AT_ONCE)
+    return tuple(map(tokenizer.token_count, tapes))
 
 
 def _patiently(who: Resolved, calls: Sequence[Call], tell: Tell) -> list[Tape]:
@@ -72,12 +99,13 @@ def _patiently(who: Resolved, calls: Sequence[Call], tell: Tell) -> list[Tape]:
     return tapes
 
 
-def _probe(index: int, text: str) -> Request:
-    return Request(
+def _call(who: Resolved, index: int, text: str, output_tokens: int) -> Call:
+    probe = Request(
         index=index,
         phase="warm_up",
         messages=(Message(role="user", content=text),),
-        max_output_tokens=1,
+        max_output_tokens=output_tokens,
         min_output_tokens=1,
         cache="cold",
     )
+    return who.driver.encode(probe, who.target)

@@ -120,13 +120,13 @@ class Lengths(Noun, frozen=True, kw_only=True):
     """How many tokens words cost on one server, found before the clock starts (`fit`).
 
     `words` cost exactly one token each when they follow a space; `overhead` is what the chat
-    template and the first word add, in tokens. `source`: `usage` (probed), `assumed` (the server
-    reports no usage: one token a word is a guess).
+    template and the first word add, in tokens. `source`: `usage` (probed), `tokenizer` (the
+    server's, where it reports no usage), `assumed` (it counts nothing: one token a word is a guess).
     """
 
     words: tuple[str, ...]
     overhead: int
-    source: Literal["usage", "assumed"]
+    source: Literal["usage", "tokenizer", "assumed"]
 
 
 class Message(Noun, frozen=True, kw_only=True):

@@ -105,9 +105,10 @@ def _sent(manifest: Manifest) -> Iterator[str]:
         return
     if lengths is None:
         yield "Prompt lengths weren't fitted to the server."
-    elif lengths.source == "usage":
+    elif lengths.source != "assumed":
+        counts = "own counts" if lengths.source == "usage" else "tokenizer, as its answers have no counts"
         yield (
-            f"Prompt lengths were fitted to the server's own counts: {len(lengths.words):,} words of one "
+            f"Prompt lengths were fitted to the server's {counts}: {len(lengths.words):,} words of one "
             f"token each, {lengths.overhead} tokens for the chat template."
         )
     else:
