@@ -10,7 +10,7 @@ from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Ta
 from benchsuite.wire import aside
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, option
+from benchsuite_backends.starting import arguments, settings_of
 
 DEFAULT_MODEL = "shape:5m"
 LOADED: Final = re.compile(r"^model loaded in ([\d.]+) s", re.MULTILINE)
@@ -24,25 +24,6 @@ CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
         "cold": "cache_prompt is false: a request uses nothing of what its slot has kept",
         "warm": "cache_prompt is true: each slot keeps its last prompt and reads it once",
         "shared": "cache_prompt is true: each slot keeps its last prompt and reads the beginning once",
-    }
-)
-
-SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {
-        "max-seqs": option("--parallel", "slots: most requests served at once"),
-        "ctx": option("--ctx-size", "tokens of prompts and answers, all slots together"),
-        "max-batched-tokens": option("--batch-size", "most tokens in one step"),
-        "ubatch": option("--ubatch-size", "most tokens computed at once"),
-        "kv-cache-dtype": Setting(
-            help="type of cached keys and values, e.g. q8_0",
-            arguments={"*": ("--cache-type-k", "{value}", "--cache-type-v", "{value}")},
-        ),
-        "gpu-layers": option("--n-gpu-layers", "layers on the GPU"),
-        "tensor-split": option("--tensor-split", "shares of several GPUs, e.g. 3/1"),
-        "split-mode": option("--split-mode", "layer, row or none: how GPUs share the model"),
-        "attention": option("--flash-attn", "flash attention: on, off or auto"),
-        "threads": option("--threads", "CPU threads"),
-        "seed": option("--seed", "seed of its random numbers"),
     }
 )
 
@@ -65,7 +46,7 @@ class LlamaCpp:
         token_ids=True,
         reasoning=True,
     )
-    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("llamacpp")
 
     def launch(self, target: Target) -> Launch | None:
         """`llama-server` from the PATH; without one the embedded engine, unless settings were asked for."""

@@ -9,7 +9,7 @@ from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, option, switch
+from benchsuite_backends.starting import arguments, settings_of
 
 LOADED = "default_model"
 """MLX's own name for the model that it was started with; any other name makes it load that one."""
@@ -21,19 +21,6 @@ CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
         "cold": "each prompt begins with words of its own; the chat template before them stays cached",
         "warm": "the server's own cache of its last prompts",
         "shared": "the server's own cache of its last prompts",
-    }
-)
-
-SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {
-        "max-seqs": option("--decode-concurrency", "most answers written at once"),
-        "max-prefills": option("--prompt-concurrency", "most prompts read at once"),
-        "prefill-step": option("--prefill-step-size", "tokens of a prompt read in one step"),
-        "prefix-cache": switch("reuse of prompts' beginnings", off=("--prompt-cache-size", "0")),
-        "kv-bits": option("--kv-bits", "4 or 8: cached keys and values, one request at a time"),
-        "draft-model": option("--draft-model", "a smaller model that guesses ahead"),
-        "draft-tokens": option("--num-draft-tokens", "tokens guessed ahead"),
-        "pipeline": switch("machines hold layers instead of sharing each", on=("--pipeline",)),
     }
 )
 
@@ -55,7 +42,7 @@ class MLX:
         caching=CACHING,
         reasoning=True,
     )
-    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("mlx")
 
     def launch(self, target: Target) -> Launch | None:
         """Its server with everything but the number of answers as it comes."""

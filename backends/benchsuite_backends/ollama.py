@@ -9,36 +9,13 @@ from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import calls, openai
 from benchsuite.wire import ollama as dialect
-from benchsuite_backends.starting import arguments
+from benchsuite_backends.starting import arguments, settings_of
 
 CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
     {
         "cold": "each prompt begins with words of its own; the chat template before them stays cached",
         "warm": "the server's own prefix cache, one a slot",
         "shared": "the server's own prefix cache, one a slot",
-    }
-)
-
-
-def _variable(name: str, text: str) -> Setting:
-    return Setting(help=text, arguments={"*": (f"{name}={{value}}",)})
-
-
-SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {
-        "max-seqs": _variable("OLLAMA_NUM_PARALLEL", "requests of one model served at once"),
-        "max-len": _variable("OLLAMA_CONTEXT_LENGTH", "most tokens of a prompt and its answer"),
-        "max-queue": _variable("OLLAMA_MAX_QUEUE", "requests that may wait before it refuses more"),
-        "max-models": _variable("OLLAMA_MAX_LOADED_MODELS", "models loaded at once"),
-        "kv-cache-dtype": _variable("OLLAMA_KV_CACHE_TYPE", "type of cached keys and values, e.g. q8_0"),
-        "attention": Setting(
-            help="flash attention",
-            arguments={"on": ("OLLAMA_FLASH_ATTENTION=1",), "off": ("OLLAMA_FLASH_ATTENTION=0",)},
-        ),
-        "spread": Setting(
-            help="a model over all GPUs, even if one could hold it",
-            arguments={"on": ("OLLAMA_SCHED_SPREAD=1",), "off": ()},
-        ),
     }
 )
 
@@ -63,7 +40,7 @@ class Ollama:
         default_slots=1,
         reasoning=True,
     )
-    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("ollama")
 
     def launch(self, target: Target) -> Launch | None:
         """`ollama serve`; what is chosen stands in the command, where no variable of the user's undoes it."""

@@ -10,7 +10,7 @@ from benchsuite.wire import aside, calls, openai
 from benchsuite.wire import sglang as dialect
 from benchsuite.wire.salt import cache_salt
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, option, switch
+from benchsuite_backends.starting import arguments, settings_of
 
 CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
     {
@@ -21,35 +21,6 @@ CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
 )
 SPOKEN: Final[Mapping[Any, str]] = MappingProxyType({True: "off", False: "on"})
 """Whether prefixes are kept, by `disable_radix_cache`."""
-
-SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {
-        "tp": option("--tp-size", "GPUs that share each layer"),
-        "pp": option("--pp-size", "groups of GPUs that each hold some layers"),
-        "dp": option("--dp-size", "copies of the model"),
-        "ep-size": option("--ep-size", "GPUs that experts are shared out over"),
-        "max-seqs": option("--max-running-requests", "most requests in one batch"),
-        "max-len": option("--context-length", "most tokens of a prompt and its answer"),
-        "max-batched-tokens": option("--chunked-prefill-size", "most tokens of a prompt in one step"),
-        "max-queue": option("--max-queued-requests", "requests that may wait before it refuses more"),
-        "gpu-memory": option("--mem-fraction-static", "share of GPU memory to take, 0 to 1"),
-        "prefix-cache": switch("reuse of prompts' beginnings", off=("--disable-radix-cache",)),
-        "chunked-prefill": switch("long prompts in several steps", off=("--chunked-prefill-size", "-1")),
-        "dtype": option("--dtype", "type of weights and activations"),
-        "quantization": option("--quantization", "how weights are quantized"),
-        "kv-cache-dtype": option("--kv-cache-dtype", "type of cached keys and values"),
-        "block-size": option("--page-size", "tokens in a block of the cache"),
-        "load-format": option("--load-format", "how weights are read; dummy: made up"),
-        "eager": switch("no compiling and no CUDA graphs", on=("--disable-cuda-graph",)),
-        "compile": switch("torch.compile", on=("--enable-torch-compile",)),
-        "attention": option("--attention-backend", "implementation of attention"),
-        "async-scheduling": switch(
-            "the next step planned while one runs", off=("--disable-overlap-schedule",)
-        ),
-        "stream-interval": option("--stream-interval", "tokens in one event"),
-        "seed": option("--random-seed", "seed of its random numbers"),
-    }
-)
 
 
 class SGLang:
@@ -72,7 +43,7 @@ class SGLang:
         token_ids=True,
         reasoning=True,
     )
-    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("sglang")
 
     def launch(self, target: Target) -> Launch | None:
         """Its server as a module, which tells cached tokens and has a page of metrics."""

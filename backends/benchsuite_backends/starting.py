@@ -1,19 +1,31 @@
 """What drivers of engines that benchsuite starts share: settings, and the arguments that follow from them."""
 
+import tomllib
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
 
 from benchsuite.driver import Setting, engine_arguments, is_variable
 from benchsuite.types import Target
 
 
-def option(flag: str, text: str) -> Setting:
-    """A setting whose value follows `flag`."""
-    return Setting(help=text, arguments={"*": (flag, "{value}")})
+@cache
+def _tables() -> dict[str, dict[str, dict[str, str]]]:
+    text = files("benchsuite_backends").joinpath("settings.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
-def switch(text: str, *, on: tuple[str, ...] = (), off: tuple[str, ...] = ()) -> Setting:
-    """A setting that is `on` or `off`; empty arguments: what the engine does by itself."""
-    return Setting(help=text, arguments={"on": on, "off": off})
+def settings_of(name: str) -> Mapping[str, Setting]:
+    """What `--engine` means to the engine of that driver, from `settings.toml`."""
+    return MappingProxyType({setting: _setting(**table) for setting, table in _tables()[name].items()})
+
+
+def _setting(help: str, **values: str) -> Setting:
+    return Setting(
+        help=help,
+        arguments={"*" if value == "any" else value: tuple(words.split()) for value, words in values.items()},
+    )
 
 
 def arguments(

@@ -9,7 +9,7 @@ from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Ta
 from benchsuite.wire import calls
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.salt import cache_salt
-from benchsuite_backends.starting import arguments, option, switch
+from benchsuite_backends.starting import arguments, settings_of
 
 IMAGE = "nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc5"
 """The one that NVIDIA's quick start guide names; there is none that is always the newest."""
@@ -23,18 +23,6 @@ CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
 )
 
 # No reuse of prompts and no dummy weights here: both stand only in a file for `--config`.
-SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {
-        "tp": option("--tp_size", "GPUs that share each layer"),
-        "pp": option("--pp_size", "groups of GPUs that each hold some layers"),
-        "ep-size": option("--ep_size", "GPUs that experts are shared out over"),
-        "max-seqs": option("--max_batch_size", "most requests in one batch"),
-        "max-len": option("--max_seq_len", "most tokens of a prompt and its answer"),
-        "max-batched-tokens": option("--max_num_tokens", "most tokens in one step"),
-        "gpu-memory": option("--kv_cache_free_gpu_memory_fraction", "share of free GPU memory for the cache"),
-        "chunked-prefill": switch("long prompts in several steps", on=("--enable_chunked_prefill",)),
-    }
-)
 
 
 class TensorRT:
@@ -54,7 +42,7 @@ class TensorRT:
         caching=CACHING,
         token_ids=True,
     )
-    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("tensorrt")
 
     def launch(self, target: Target) -> Launch | None:
         """`trtllm-serve` with its PyTorch engine."""

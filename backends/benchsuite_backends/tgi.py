@@ -10,7 +10,7 @@ from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import calls, openai
 from benchsuite.wire import tgi as dialect
-from benchsuite_backends.starting import arguments, option, switch, variables_first
+from benchsuite_backends.starting import arguments, settings_of, variables_first
 
 IMAGE = "ghcr.io/huggingface/text-generation-inference:3.3.7"
 BASE_MODEL = "tgi"
@@ -21,28 +21,6 @@ CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
         "cold": "each prompt begins with words of its own; the chat template before them stays cached",
         "warm": "the server's own prefix cache, where it has one; hits aren't told",
         "shared": "the server's own prefix cache, where it has one; hits aren't told",
-    }
-)
-
-SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {
-        "tp": option("--num-shard", "GPUs that share each layer"),
-        "max-seqs": option("--max-batch-size", "most requests in one batch"),
-        "max-len": option("--max-total-tokens", "most tokens of a prompt and its answer"),
-        "max-batched-tokens": option("--max-batch-prefill-tokens", "most prompt tokens in one step"),
-        "max-queue": option("--max-concurrent-requests", "requests at once before it refuses more"),
-        "gpu-memory": option("--cuda-memory-fraction", "share of GPU memory to take, 0 to 1"),
-        "prefix-cache": switch(
-            "reuse of prompts' beginnings", on=("PREFIX_CACHING=1",), off=("PREFIX_CACHING=0",)
-        ),
-        "dtype": option("--dtype", "type of weights and activations"),
-        "quantization": option("--quantize", "how weights are quantized"),
-        "kv-cache-dtype": option("--kv-cache-dtype", "type of cached keys and values"),
-        "attention": Setting(
-            help="flashinfer, flashdecoding or paged", arguments={"*": ("ATTENTION={value}",)}
-        ),
-        "eager": switch("no compiling and no CUDA graphs", on=("--cuda-graphs", "0")),
-        "draft-tokens": option("--speculate", "tokens guessed ahead"),
     }
 )
 
@@ -65,7 +43,7 @@ class TGI:
         endpoints=("native", "chat", "completions"),
         caching=CACHING,
     )
-    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("tgi")
 
     def launch(self, target: Target) -> Launch | None:
         """`text-generation-launcher`; where it isn't, the image if Docker has it already."""

@@ -9,7 +9,7 @@ from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, option, switch
+from benchsuite_backends.starting import arguments, settings_of
 
 OWN_PATHS = {"/v1/chat/completions", "/load_model", "/reset"}
 """Paths that no other server has together."""
@@ -22,25 +22,6 @@ CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
     }
 )
 """Without continuous batching, whose paged cache shares its blocks, no prompt is kept (5.23)."""
-
-SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {
-        "batching": switch("continuous batching, with a paged cache", on=("--continuous-batching",)),
-        "max-batched-tokens": option("--cb-max-batch-tokens", "most tokens in one step, when batching"),
-        "block-size": option("--cb-block-size", "tokens in a block of the cache, when batching"),
-        "blocks": option("--cb-num-blocks", "blocks of the cache, when batching"),
-        "gpu-memory": option("--cb-max-memory-percent", "share of GPU memory for the cache, 0 to 1"),
-        "cuda-graphs": switch(
-            "CUDA graphs, when batching", on=("--cb-use-cuda-graph",), off=("--no-cb-use-cuda-graph",)
-        ),
-        "attention": option("--attn-implementation", "implementation of attention"),
-        "compile": switch("torch.compile", on=("--compile",)),
-        "quantization": option("--quantization", "bnb-4bit or bnb-8bit"),
-        "dtype": option("--dtype", "type of weights and activations"),
-        "device": option("--device", "where it computes, e.g. cuda:0 or cpu"),
-        "seed": option("--default-seed", "seed of its random numbers"),
-    }
-)
 
 
 class Transformers:
@@ -60,7 +41,7 @@ class Transformers:
         caching=CACHING,
         reasoning=True,
     )
-    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("transformers")
 
     def launch(self, target: Target) -> Launch | None:
         """Its server, pinned to one model, as it comes."""

@@ -11,7 +11,7 @@ from benchsuite.wire import aside
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.salt import cache_salt
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, option, switch
+from benchsuite_backends.starting import arguments, settings_of
 
 CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
     {
@@ -28,45 +28,6 @@ LOADING: Final = (
 """What workers log of loading, the fuller account first; on a CPU there is only the second."""
 
 SPOKEN: Final[Mapping[str, str]] = MappingProxyType({"True": "on", "False": "off"})
-
-SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType(
-    {
-        "tp": option("--tensor-parallel-size", "GPUs that share each layer"),
-        "pp": option("--pipeline-parallel-size", "groups of GPUs that each hold some layers"),
-        "dp": option("--data-parallel-size", "copies of the model"),
-        "ep": switch("experts shared out over GPUs", on=("--enable-expert-parallel",)),
-        "max-seqs": option("--max-num-seqs", "most requests in one batch"),
-        "max-len": option("--max-model-len", "most tokens of a prompt and its answer"),
-        "max-batched-tokens": option("--max-num-batched-tokens", "most tokens in one step"),
-        "gpu-memory": option("--gpu-memory-utilization", "share of GPU memory to take, 0 to 1"),
-        "prefix-cache": switch(
-            "reuse of prompts' beginnings",
-            on=("--enable-prefix-caching",),
-            off=("--no-enable-prefix-caching",),
-        ),
-        "chunked-prefill": switch(
-            "long prompts in several steps",
-            on=("--enable-chunked-prefill",),
-            off=("--no-enable-chunked-prefill",),
-        ),
-        "dtype": option("--dtype", "type of weights and activations"),
-        "quantization": option("--quantization", "how weights are quantized"),
-        "kv-cache-dtype": option("--kv-cache-dtype", "type of cached keys and values"),
-        "block-size": option("--block-size", "tokens in a block of the cache"),
-        "load-format": option("--load-format", "how weights are read; dummy: made up"),
-        "eager": switch("no compiling and no CUDA graphs", on=("--enforce-eager",)),
-        "compile": Setting(help="0 to 3: how much is compiled", arguments={"*": ("-O{value}",)}),
-        "attention": option("--attention-backend", "implementation of attention"),
-        "async-scheduling": switch(
-            "the next step planned while one runs",
-            on=("--async-scheduling",),
-            off=("--no-async-scheduling",),
-        ),
-        "stream-interval": option("--stream-interval", "tokens in one event"),
-        "timings": switch("the server's own timings in answers", on=("--enable-per-request-metrics",)),
-        "seed": option("--seed", "seed of its random numbers"),
-    }
-)
 
 
 class VLLM:
@@ -88,7 +49,7 @@ class VLLM:
         token_ids=True,
         reasoning=True,
     )
-    settings: ClassVar[Mapping[str, Setting]] = SETTINGS
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("vllm")
 
     def launch(self, target: Target) -> Launch | None:
         """Its API server as a module: unlike the command `vllm`, it is there in every build."""
