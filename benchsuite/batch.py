@@ -336,14 +336,16 @@ class _Job:
         run_id = self._run_dir.run_id
         what = "the batch goes on at its server" if self.submitted else "nothing was submitted yet"
         return StillRunning(
-            f"{what}; `benchsuite batch resume {run_id}` goes on with it, "
-            f"`benchsuite batch cancel {run_id}` ends it"
+            f"{what}\n"
+            f"  `benchsuite batch resume {run_id}` goes on with it\n"
+            f"  `benchsuite batch cancel {run_id}` ends it"
         )
 
 
 def _progress(state: BatchState) -> str:
     """How far a batch is, in a line."""
+    word = f"{state.state} ({state.message})" if state.message else state.state
     if state.total is None:
-        return f"batch {state.state}"
+        return f"batch {word}"
     done = f"{(state.done or 0):,} of {state.total:,} done"
-    return f"batch {state.state}: {done}{f', {state.failed:,} failed' if state.failed else ''}"
+    return f"batch {word}: {done}{f', {state.failed:,} failed' if state.failed else ''}"

@@ -69,7 +69,7 @@ def keep(run_dir: RunDir, manifest: Manifest, batch: Batch, answers: Answers) ->
             batch=BatchInfo(
                 id=batch.id,
                 state=batch.state,
-                turnaround_s=(_end_ns(batch) - batch.sent_ns) / 1e9,
+                turnaround_s=(_end_ns(batch) - batch.sent_ns) / 1e9 if batch.sent_ns else 0.0,
                 by_server=batch.took_s is not None,
                 polls=batch.polls,
                 strangers=answers.strangers,

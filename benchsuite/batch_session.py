@@ -84,6 +84,8 @@ class Session:
         refused = 400 <= tape.status < 500 and tape.status not in _DOUBTFUL
         self.refused = state is None and (not tape.sent_ns or refused)
         self._heard = tape
+        if state is not None:
+            self._refusals = 0
         return state
 
     def wait_or_give_up(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -172,16 +173,22 @@ def conclude(
 @contextlib.contextmanager
 def owned(run_dir: RunDir) -> Generator[bool]:
     """Hold a run's lock, so that nobody recovers what is still being measured; False: somebody holds it."""
-    with (run_dir.path / "lock").open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+    path, ours = run_dir.path / "lock", False
+    with contextlib.ExitStack() as stack:
+        while not ours:
+            file = stack.enter_context(path.open("w", encoding="utf-8"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            # Who held it until now may have removed the file that we opened, and a third made a new one.
+            with contextlib.suppress(FileNotFoundError):
+                ours = os.path.samestat(path.stat(), os.fstat(file.fileno()))
         try:
             yield True
         finally:
-            (run_dir.path / "lock").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def recover(store: Store, tell: Callable[[Stage], None]) -> list[Run]:

@@ -150,8 +150,8 @@ class Driver(Protocol):
     """Where it usually listens; empty: a URL has to be given."""
     key_variables: ClassVar[tuple[str, ...]]
     """Environment variables that may hold its key, first found first."""
-    options: ClassVar[tuple[str, ...]]
-    """Names of the options (`--option K=V`) that it understands."""
+    options: ClassVar[Mapping[str, str]]
+    """The options (`--option NAME=VALUE`) that it understands, each with what it does, in a few words."""
     capabilities: ClassVar[Capabilities]
     settings: ClassVar[Mapping[str, Setting]]
     """What `--engine` understands where benchsuite starts it; empty: nothing."""

@@ -6,6 +6,7 @@ from benchsuite.driver import Driver
 from benchsuite.engine.endpoint import Endpoint
 from benchsuite.engine.exchange import ask
 from benchsuite.errors import TargetError
+from benchsuite.keys import is_hosted
 from benchsuite.types import Identity, Tape, Target
 from benchsuite.wire.errors import error_kind
 from benchsuite.wire.openai import listed
@@ -28,8 +29,7 @@ def identify(driver: Driver, target: Target, endpoint: Endpoint, named: bool = T
         return identity
     status, error = (tapes[0].status, tapes[0].error) if tapes else (0, "")
     if status in {401, 403} or (status and error_kind(status, tapes[0].body)[0] == "auth"):
-        names = " or ".join(driver.key_variables) or "the variable named by --api-key-env"
-        raise TargetError(f"{target.url} wants a key (HTTP {status}); put it into {names}")
+        raise TargetError(_about_key(driver, target, status))
     if error == "tls":
         raise TargetError(
             f"no secure connection to {target.url}: its certificate isn't trusted, it wants one of yours, "
@@ -54,6 +54,19 @@ def identify(driver: Driver, target: Target, endpoint: Endpoint, named: bool = T
             f"--backend openai --url {target.url} measures what is there"
         )
     raise TargetError(f"what answers at {target.url} isn't {driver.title} ({heard}); {advice}")
+
+
+def _about_key(driver: Driver, target: Target, status: int) -> str:
+    """What to do where a server refuses to talk: bring a key, or another one."""
+    names = " or ".join(driver.key_variables) or "the variable named by --api-key-env"
+    page = getattr(driver, "key_page", "")
+    where = f" ({page})" if page and is_hosted(driver, target.url) else ""
+    if target.key is None:
+        return f"{target.url} wants a key (HTTP {status}); put it into {names}{where}"
+    return (
+        f"{target.url} refuses the key (HTTP {status}), which comes from {names}, "
+        f"--api-key-env or --token-command{where}"
+    )
 
 
 def _named(tapes: tuple[Tape, ...]) -> str:

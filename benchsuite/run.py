@@ -36,6 +36,7 @@ from benchsuite.shown import (
     shown_identity,
     shown_model,
     shown_settings,
+    where_it_is,
 )
 from benchsuite.store.runs import RunDir, Store, new_run_id
 from benchsuite.target import (
@@ -168,7 +169,7 @@ def _streams(point: Point) -> int:
 def target_line(manifest: Manifest) -> str:
     """One line that names who is measured."""
     identity = manifest.identity
-    where = f"at {manifest.url} (already running)" if manifest.attached else "started here"
+    where = where_it_is(manifest.url, manifest.attached)
     version = f" {identity.version}" if identity.version else ""
     return f"{identity.server}{version} {where} · {manifest.model or 'its model'}"
 

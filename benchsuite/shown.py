@@ -85,6 +85,24 @@ def _is_private(host: str) -> bool:
     return address.is_private and not (address.is_loopback or address.is_unspecified)
 
 
+def public_host(url: str) -> str:
+    """The host of a URL if it is neither this machine nor in a private network, else empty."""
+    host = urlsplit(masked_url(url)).hostname or ""
+    if host in {"", "localhost", "private-host"}:
+        return ""
+    try:
+        return "" if ipaddress.ip_address(host).is_loopback else host
+    except ValueError:
+        return host
+
+
+def where_it_is(url: str, attached: bool) -> str:
+    """Of the server that was measured: where it is, and that it wasn't started for this."""
+    if not attached:
+        return "started here"
+    return f"at {url}" if public_host(url) else f"at {url} (already running)"
+
+
 def shown_image(name: str) -> str:
     """A Docker image's name as it may be stored: a private registry isn't named."""
     registry, slash, rest = name.partition("/")

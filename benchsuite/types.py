@@ -365,7 +365,8 @@ class BatchInfo(Noun, frozen=True, kw_only=True):
     """What became of a batch: its name and last state at the server, and each change of its counts.
 
     `turnaround_s`: from its creation to its end, by the server's clock where it tells (`by_server`), else
-    until we saw it. `strangers`: answers for requests that weren't ours, or that had one already.
+    until we saw it; 0 where it was called off before it was made. `strangers`: answers for requests that
+    weren't ours, or that had one already.
     `missing`: requests without any answer.
     """
 

@@ -14,7 +14,7 @@ from typing import Final
 from benchsuite import driver
 from benchsuite.driver import Driver
 from benchsuite.observed import COMPARED, lies
-from benchsuite.report.listing import capability_rows
+from benchsuite.report.listing import capability_rows, option_rows
 from benchsuite.testing import DriverConformance
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -111,7 +111,7 @@ def _details(name: str, one: Driver) -> list[str]:
         ("`--endpoint`", ", ".join(f"`{door}`" for door in one.capabilities.endpoints)),
         *((f"cache `{word}`", text) for word, text in one.capabilities.caching.items()),
         ("at once", _slots(one)),
-        ("`--option`", " ".join((inspect.getdoc(type(one)) or "none").split()).removeprefix("Options: ")),
+        ("`--option`", "; ".join(f"`{name}`: {text}" for name, text in option_rows(one)) or "none"),
         ("`--engine`", ", ".join(f"`{setting}`" for setting in one.settings)),
     ]
     return [f"## {name}", "\n".join(f"- {label}: {text}" for label, text in facts if text)]

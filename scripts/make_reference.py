@@ -121,7 +121,8 @@ def records() -> str:
             "# Columns of records",
             "One row a request, from `benchsuite show RUN --format` `jsonl`, `csv` or `parquet`. Names that "
             "end in `_ns` are instants, nanoseconds of the client's CLOCK_MONOTONIC: a difference means "
-            "something, a value alone doesn't. What metrics make of them: "
+            "something, a value alone doesn't. Those of a batch count from 1970, by the client's wall clock. "
+            "What metrics make of them: "
             "[what is measured](../concepts/metrics.md).",
             "## Public columns",
             "These stay as they are within a schema version.",

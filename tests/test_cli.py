@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from benchsuite.cli import main
 from benchsuite.cli.root import COMMANDS, root
 from benchsuite.conclude import owned
+from benchsuite.driver import backends, load
 from benchsuite.errors import InvalidMeasurement, StoreError, TargetError, UsageError
 from benchsuite.store.runs import Store
 from benchsuite.types import Record, Run
@@ -332,10 +334,24 @@ def test_backends_and_workloads_say_what_there_is(capsys):
     assert "llama.cpp" in capsys.readouterr().out
     assert main(["backends", "openai"]) == 0
     assert "no   benchsuite can start it" in capsys.readouterr().out
+    assert main(["backends", "anthropic"]) == 0
+    shown = capsys.readouterr().out
+    assert "where to get one: https://platform.claude.com/settings/keys" in shown
+    assert "  cache_ttl         how long cached prompts are kept: 5m or 1h [5m]" in shown
+    assert "no   loads models" in shown and "endpoint  " not in shown
     assert main(["workloads"]) == 0
     assert "chat@1" in capsys.readouterr().out
     assert main(["workloads", "show", "chat"]) == 0
     assert "closed loop, 1, 8, 64 in flight" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(set(backends()) - {"http"}))
+def test_a_backends_page_fits_and_has_words_for_each_option(name, capsys):
+    assert main(["backends", name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    for option in set(load(name).options) - {"endpoint"}:
+        assert any(re.match(rf"  {option}  +\w", line) for line in lines), option
 
 
 def test_doctor_fails_only_for_what_measuring_needs(monkeypatch, capsys, store):

@@ -5,7 +5,8 @@ import fcntl
 import msgspec
 import pytest
 
-from benchsuite.conclude import conclude, recover
+from benchsuite import conclude as module
+from benchsuite.conclude import conclude, owned, recover
 from benchsuite.errors import StoreError
 from benchsuite.store import Store
 from benchsuite.testing import record
@@ -158,3 +159,27 @@ def test_the_gpus_in_use_and_the_card_priced_are_held_against_the_one_stated(sto
     )
     stated = msgspec.structs.replace(listed, source="as stated", date="")
     assert told(**attached, gpus=pcie, price=stated) == []
+
+
+@pytest.mark.parametrize("third", [False, True])
+def test_the_lock_of_who_has_just_left_is_no_lock(tmp_path, monkeypatch, third):
+    run_dir = cut_off(Store(tmp_path), 1)
+    path, others, real = run_dir.path / "lock", [], fcntl.flock
+
+    def slow(file, how):
+        if not others:
+            # Between our opening the file and our locking it, its owner leaves and perhaps a third one comes.
+            others.append(None)
+            path.unlink()
+            if third:
+                others.append(path.open("w", encoding="utf-8"))
+                real(others[-1], fcntl.LOCK_EX)
+        real(file, how)
+
+    monkeypatch.setattr(module.fcntl, "flock", slow)
+    with owned(run_dir) as mine:
+        assert mine is not third
+        assert path.exists()
+    assert path.exists() is third
+    for file in filter(None, others):
+        file.close()

@@ -222,7 +222,14 @@ def test_a_wrong_key_is_told_as_one(serve, monkeypatch, name, status, body):
     monkeypatch.setenv(variable, "wrong")
     server = serve(answers(status, body))
     told = refusal(TargetError, backend=name, url=server.url)
-    assert f"wants a key (HTTP {status[:3].decode()}); put it into {variable}" in told
+    assert f"refuses the key (HTTP {status[:3].decode()}), which comes from {variable}" in told
+
+
+def test_a_missing_key_is_asked_for(serve, monkeypatch):
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    server = serve(answers(b"401 Unauthorized", b'{"error":{"message":"Invalid API Key"}}'))
+    told = refusal(TargetError, backend="groq", url=server.url)
+    assert told.endswith("wants a key (HTTP 401); put it into GROQ_API_KEY")
 
 
 def listing(ids):

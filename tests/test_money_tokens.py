@@ -111,3 +111,9 @@ def test_a_thousand_requests_cost_all_that_was_billed_over_the_answered_ones():
 def test_without_prices_there_is_no_cost():
     assert rates.billed(trials([("ok", None)], [("ok", None)])) == {}
     assert all(math.isnan(usd) for usd in trials([("ok", None)])[0].cost_usd)
+
+
+def test_an_answer_of_unknown_price_was_not_free():
+    found = rates.billed(trials([("ok", 0.002), ("ok", None), ("ok", 0.004), ("ok", None)]))
+    assert found["cost_per_1k_usd"] == pytest.approx((3.0,))
+    assert found["cost_per_m_output_tokens_usd"] == pytest.approx((0.006 / 20 * 1e6,))

@@ -88,10 +88,14 @@ def test_a_cell_says_what_is_known(estimate, shown):
     assert number(estimate, unit="ms", interval=True) == shown
 
 
+def test_digits_are_counted_in_what_is_shown():
+    assert [rounded(value) for value in (9.9996, 10.0004, 99.96, 0.99996)] == ["10.0", "10.0", "100", "1.00"]
+
+
 def test_prices_and_durations_in_running_text():
     amounts = (0.000_213, 0.0214, 0.9, 2.1, 9.999, 13.37, 140.0, 12_345.6, 0.0)
     assert [dollars(Estimate(value=value)) for value in amounts] == [
-        *("$0.00021", "$0.021", "$0.90", "$2.10", "$10.00", "$13", "$140", "$12,300", "$0.00"),
+        *("$0.00021", "$0.021", "$0.90", "$2.10", "$10", "$13", "$140", "$12,300", "$0.00"),
     ]
     known = Estimate(value=2.1042, low=2.06, high=2.14, n=9)
     assert [dollars(known), dollars(known, interval=True)] == ["$2.10", "$2.10 ±0.04"]

@@ -54,6 +54,12 @@ def test_the_servers_own_split_in_a_line(run):
     assert split_line(negative).endswith("network and rest -1.2 ms")
 
 
+def test_a_server_that_tells_only_a_total_is_split_in_no_parts(run):
+    row = run.summaries[0]
+    total = replaced(row, metrics=row.metrics | {"server_rest": told("server_rest", 0.4)})
+    assert split_line(total) == "Outside the server's own total (medians): 0.4 ms"
+
+
 def test_the_split_is_shown_once_a_point_and_explained(run):
     rows = (run.summaries[0], with_split(run.summaries[1]), run.summaries[2])
     split = replaced(run, summaries=rows)

@@ -11,6 +11,7 @@ from benchsuite.shown import (
     shown_model,
     shown_settings,
     shown_word,
+    where_it_is,
     without_secrets,
 )
 from benchsuite.types import Identity
@@ -62,6 +63,13 @@ def test_urls_keep_what_is_public():
     for private in ("gpu-box", "10.0.0.8", "llm.corp"):
         assert masked_url(f"http://{private}:1/v1") == "http://private-host:1/v1"
     assert masked_url("http://k:sk-1@host:99999") == "***"
+
+
+def test_only_a_server_that_might_have_been_started_here_is_told_as_running():
+    assert where_it_is("http://localhost:8000", attached=True).endswith(" (already running)")
+    assert where_it_is("http://private-host:8000", attached=True).endswith(" (already running)")
+    assert where_it_is("https://api.anthropic.com", attached=True) == "at https://api.anthropic.com"
+    assert where_it_is("http://127.0.0.1:8000", attached=False) == "started here"
 
 
 def test_models_are_shown_without_folders(monkeypatch):

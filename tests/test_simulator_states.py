@@ -100,7 +100,7 @@ def test_contents_are_cached_by_name_until_they_are_deleted():
         assert "cachedContentTokenCount" not in said(url, GEMINI, question)["usageMetadata"]
         assert said(url, f"/v1beta/{name}")["model"] == "models/m"
         assert said(url, f"/v1beta/{name}", method="DELETE") == {}
-        assert ask(url, GEMINI, question | {"cachedContent": name})[0] == 404
+        assert ask(url, GEMINI, question | {"cachedContent": name})[0] == 403
         short = {"model": "models/m", "contents": question["contents"]}
         status, _headers, data = ask(url, "/v1beta/cachedContents", short)
         assert (status, json.loads(data)["error"]["status"]) == (400, "INVALID_ARGUMENT")

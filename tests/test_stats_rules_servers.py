@@ -135,6 +135,15 @@ def test_what_nobody_counts_is_unknown_and_not_nothing():
 # ---------------------------------------------------------------- refusals
 
 
+def test_a_shared_prefix_too_short_for_any_cache_is_told():
+    short = msgspec.structs.replace(SOUND.point, prompt_tokens=64)
+    told = judged(workload=SHARED, point=short, hit_ratio=0.0, best_hit_ratio=0.0)
+    found = next(each for each in told if each.code == "cache_shared")
+    assert found.level == "suspect" and "--prompt-tokens" in found.advice
+    long = only("cache_shared", workload=SHARED, hit_ratio=0.0, best_hit_ratio=0.0)
+    assert long.level == "invalid" and "--prompt-tokens" in long.advice
+
+
 def test_a_rate_limit_says_what_it_allows_and_what_to_ask():
     limited = dict(ok=800, error_kinds={"rate_limited": 200}, answered_per_s=4.44)
     found = only("errors", **limited)
@@ -145,6 +154,12 @@ def test_a_rate_limit_says_what_it_allows_and_what_to_ask():
     mixed = only("errors", **limited | {"error_kinds": {"rate_limited": 150, "overloaded": 50}})
     assert mixed.message == "200 of 1000 requests failed (150 × rate_limited, 50 × overloaded)"
     assert "--rate 4" in mixed.advice
+
+
+def test_no_rate_is_proposed_above_the_one_that_was_refused():
+    point = msgspec.structs.replace(SOUND.point, concurrency=None, rate=4.0)
+    refused = {"ok": 900, "error_kinds": {"rate_limited": 100}, "answered_per_s": 5.0}
+    assert only("errors", point=point, **refused).advice == "measure at what it allows: --rate 3.6"
 
 
 def test_nobody_answered_is_no_rate_to_propose():

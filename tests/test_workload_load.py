@@ -231,3 +231,12 @@ def test_card_explains_a_workload():
     opened = dict(card(overridden(load("chat"), rate=[2, math.inf], concurrency=9, requests=1000)))
     assert opened["Load"] == "open loop with Poisson arrivals, 2 req/s, all at once, at most 9 in flight"
     assert opened["Stop"] == "a trial stops after 1,000 requests"
+
+
+def test_the_card_of_a_batch_says_what_it_does():
+    workload = overridden(load("chat"), batch=True, requests=50, cache="shared", reasoning="low")
+    rows = dict(card(workload))
+    assert "batch API" in rows["Load"] and rows["Warm-up"] == "none"
+    assert rows["Stop"] == "a trial is a batch of 50 requests"
+    assert rows["Cache"].startswith("shared: ") and "half of it" in rows["Cache"]
+    assert rows["Output"].endswith("reasoning low")

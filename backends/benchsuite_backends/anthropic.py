@@ -19,7 +19,7 @@ class Anthropic(AnthropicBatches):
     default_url: ClassVar[str] = "https://api.anthropic.com"
     key_variables: ClassVar[tuple[str, ...]] = ("ANTHROPIC_API_KEY",)
     key_page: ClassVar[str] = "https://platform.claude.com/settings/keys"
-    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    options: ClassVar[Mapping[str, str]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,
         cache_off=True,

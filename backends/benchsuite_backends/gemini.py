@@ -19,7 +19,7 @@ class Gemini(GeminiBatches):
     # Where both are set, Google's own SDK takes the first.
     key_variables: ClassVar[tuple[str, ...]] = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
     key_page: ClassVar[str] = "https://aistudio.google.com/apikey"
-    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    options: ClassVar[Mapping[str, str]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,
         cache_off=False,

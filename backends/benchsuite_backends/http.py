@@ -19,7 +19,7 @@ class Http:
     title: ClassVar[str] = "any streaming HTTP API, described in a file"
     default_url: ClassVar[str] = ""
     key_variables: ClassVar[tuple[str, ...]] = ()
-    options: ClassVar[tuple[str, ...]] = ("spec",)
+    options: ClassVar[Mapping[str, str]] = MappingProxyType({"spec": "the API's description: --spec"})
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,
         cache_off=False,

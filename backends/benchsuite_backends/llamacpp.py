@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import aside
+from benchsuite.wire import calls
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.thinking import template_fields
 from benchsuite_backends.starting import arguments, settings_of
@@ -35,7 +35,7 @@ class LlamaCpp:
     title: ClassVar[str] = "llama.cpp"
     default_url: ClassVar[str] = "http://localhost:8080"
     key_variables: ClassVar[tuple[str, ...]] = ("LLAMA_API_KEY",)
-    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    options: ClassVar[Mapping[str, str]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=True,
         cache_off=True,
@@ -119,7 +119,7 @@ class LlamaCpp:
 
     def tokenize(self, text: str, target: Target) -> Call:
         """`/tokenize`, as plain text."""
-        return aside.post(target, "/tokenize", {"content": text, "add_special": True})
+        return calls.aside(target, "/tokenize", {"content": text, "add_special": True})
 
     def token_count(self, tape: Tape) -> int | None:
         """The length of the list."""

@@ -26,7 +26,7 @@ class LMStudio:
     title: ClassVar[str] = "LM Studio"
     default_url: ClassVar[str] = "http://localhost:1234"
     key_variables: ClassVar[tuple[str, ...]] = ("LM_API_TOKEN",)
-    options: ClassVar[tuple[str, ...]] = (*openai.OPTIONS, *dialect.OPTIONS)
+    options: ClassVar[Mapping[str, str]] = MappingProxyType({**openai.OPTIONS, **dialect.OPTIONS})
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,
         cache_off=False,

@@ -32,7 +32,7 @@ class MLX:
     title: ClassVar[str] = "MLX"
     default_url: ClassVar[str] = "http://localhost:8080"
     key_variables: ClassVar[tuple[str, ...]] = ()
-    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    options: ClassVar[Mapping[str, str]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,
         cache_off=False,

@@ -28,7 +28,7 @@ class Ollama:
     default_url: ClassVar[str] = "http://localhost:11434"
     # OLLAMA_API_KEY is for ollama.com: a server of somebody's own isn't to hear it unasked.
     key_variables: ClassVar[tuple[str, ...]] = ()
-    options: ClassVar[tuple[str, ...]] = (*openai.OPTIONS, *dialect.OPTIONS)
+    options: ClassVar[Mapping[str, str]] = MappingProxyType({**openai.OPTIONS, **dialect.OPTIONS})
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,
         cache_off=False,

@@ -28,7 +28,9 @@ class OpenAI(OpenAIBatches):
     default_url: ClassVar[str] = "https://api.openai.com/v1"
     key_variables: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
     key_page: ClassVar[str] = "https://platform.openai.com/api-keys"
-    options: ClassVar[tuple[str, ...]] = (*hosted.OPTIONS, "ignore_eos")
+    options: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {**hosted.OPTIONS, "ignore_eos": "true: the server can be held to an exact output length"}
+    )
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,
         cache_off=False,

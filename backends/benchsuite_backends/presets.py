@@ -11,8 +11,8 @@ import msgspec
 from benchsuite.driver import Capabilities, Driver, Launch, Setting
 from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Call, Identity, Noun, Reply, Request, Tape, Target
+from benchsuite.wire import calls, responses
 from benchsuite.wire import openai as dialect
-from benchsuite.wire import responses
 
 PLACE: Final = re.compile(r"[a-z0-9-]+")
 
@@ -52,8 +52,12 @@ class Preset:
         self.name, self.title, self._region = name, own.title, region
         self.default_url = own.url.replace("{region}", region or own.region)
         self.key_variables, self.key_page = own.keys, own.key_page
-        more = ("region",) * bool(own.region) + ("provider",) * own.provider_pin
-        self.options = (*dialect.OPTIONS, *more, *("auth",) * bool(own.key_header))
+        more = {
+            "region": own.region and f"where it is served [{own.region}]",
+            "provider": own.provider_pin and "only these providers, in this order: A,B",
+            "auth": own.key_header and f"bearer: the key as a token, not in the header {own.key_header}",
+        }
+        self.options = dialect.OPTIONS | {name: text for name, text in more.items() if text}
         itself: dict[CacheMode, str] = {"cold": "each prompt begins with words of its own"}
         if own.caching:
             itself |= {"warm": own.caching, "shared": own.caching}
@@ -118,8 +122,7 @@ class Preset:
         options = defaults | ({"temperature": own.temperature} if own.temperature else {}) | target.options
         asked = msgspec.structs.replace(self._keyed(target), options=options)
         if endpoint == "responses":
-            greedy = {} if options.get("temperature") == "none" else {"temperature": 0}
-            return responses.call(request, asked, extra=greedy | extra)
+            return responses.call(request, asked, extra=calls.greedy(asked) | extra)
         return dialect.call(request, asked, extra=extra)
 
     def decode(self, tape: Tape) -> Reply:

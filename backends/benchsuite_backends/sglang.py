@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import aside, calls, openai
+from benchsuite.wire import calls, openai
 from benchsuite.wire import sglang as dialect
 from benchsuite.wire.salt import cache_salt
 from benchsuite.wire.thinking import template_fields
@@ -30,7 +30,7 @@ class SGLang:
     title: ClassVar[str] = "SGLang"
     default_url: ClassVar[str] = "http://localhost:30000"
     key_variables: ClassVar[tuple[str, ...]] = ("SGLANG_API_KEY",)
-    options: ClassVar[tuple[str, ...]] = openai.OPTIONS
+    options: ClassVar[Mapping[str, str]] = openai.OPTIONS
     # Cached tokens are told in the OpenAI dialect only with --enable-cache-report; timings only natively.
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=True,
@@ -113,7 +113,7 @@ class SGLang:
 
     def tokenize(self, text: str, target: Target) -> Call:
         """`/tokenize`, as plain text: older builds know no messages there."""
-        return aside.post(target, "/tokenize", {"model": target.model, "prompt": text})
+        return calls.aside(target, "/tokenize", {"model": target.model, "prompt": text})
 
     def token_count(self, tape: Tape) -> int | None:
         """As it says."""
@@ -126,7 +126,7 @@ class SGLang:
 
     def reset_cache(self, target: Target) -> Call:
         """`/flush_cache`, which is refused while anything runs; newer builds wait a moment for that."""
-        return aside.post(target, "/flush_cache?timeout=10")
+        return calls.aside(target, "/flush_cache?timeout=10")
 
 
 def _slots(info: Mapping[str, Any]) -> int | None:

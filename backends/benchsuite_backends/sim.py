@@ -16,7 +16,7 @@ class Sim:
     title: ClassVar[str] = "simulator"
     default_url: ClassVar[str] = "http://127.0.0.1:8089"
     key_variables: ClassVar[tuple[str, ...]] = ()
-    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    options: ClassVar[Mapping[str, str]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=True, cache_off=True, cached_tokens=True, server_timings=False, launch=True
     )

@@ -32,7 +32,9 @@ class TensorRT:
     title: ClassVar[str] = "TensorRT-LLM"
     default_url: ClassVar[str] = "http://localhost:8000"
     key_variables: ClassVar[tuple[str, ...]] = ()
-    options: ClassVar[tuple[str, ...]] = (*dialect.OPTIONS, "cache_salt")
+    options: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {**dialect.OPTIONS, "cache_salt": "true: cold chats carry a salt, which only newer builds take"}
+    )
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=True,
         cache_off=False,

@@ -32,7 +32,7 @@ class TGI:
     title: ClassVar[str] = "TGI"
     default_url: ClassVar[str] = "http://localhost:3000"
     key_variables: ClassVar[tuple[str, ...]] = ("TGI_API_KEY",)
-    options: ClassVar[tuple[str, ...]] = openai.OPTIONS
+    options: ClassVar[Mapping[str, str]] = openai.OPTIONS
     # Only whole answers carry its timings.
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,

@@ -31,7 +31,7 @@ class Transformers:
     title: ClassVar[str] = "transformers serve"
     default_url: ClassVar[str] = "http://localhost:8000"
     key_variables: ClassVar[tuple[str, ...]] = ()
-    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    options: ClassVar[Mapping[str, str]] = dialect.OPTIONS
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=True,
         cache_off=False,

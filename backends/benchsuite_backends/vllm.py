@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import aside
+from benchsuite.wire import calls
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.salt import cache_salt
 from benchsuite.wire.thinking import template_fields
@@ -37,7 +37,7 @@ class VLLM:
     title: ClassVar[str] = "vLLM"
     default_url: ClassVar[str] = "http://localhost:8000"
     key_variables: ClassVar[tuple[str, ...]] = ("VLLM_API_KEY",)
-    options: ClassVar[tuple[str, ...]] = dialect.OPTIONS
+    options: ClassVar[Mapping[str, str]] = dialect.OPTIONS
     # Cached tokens and timings are told only by a server that was started with the flags for it.
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=True,
@@ -132,7 +132,7 @@ class VLLM:
         asked: dict[str, Any] = {"messages": [{"role": "user", "content": text}]}
         if target.options.get("endpoint") == "completions":
             asked = {"prompt": text}
-        return aside.post(target, "/tokenize", {"model": target.model, **asked})
+        return calls.aside(target, "/tokenize", {"model": target.model, **asked})
 
     def token_count(self, tape: Tape) -> int | None:
         """As it says."""
@@ -145,7 +145,7 @@ class VLLM:
 
     def reset_cache(self, target: Target) -> Call:
         """`/reset_prefix_cache`, there in development mode (`VLLM_SERVER_DEV_MODE=1`)."""
-        return aside.post(target, "/reset_prefix_cache")
+        return calls.aside(target, "/reset_prefix_cache")
 
 
 def _part(values: dict[str, Any], name: str) -> dict[str, Any]:

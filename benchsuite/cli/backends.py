@@ -1,5 +1,6 @@
 """`benchsuite backends`: what can be measured."""
 
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -60,7 +61,7 @@ def backends(name: str | None) -> None:
 def _one(found: "Driver") -> None:
     """One backend in full."""
     from benchsuite.driver import ShowsExample
-    from benchsuite.report.listing import capability_rows, setting_rows
+    from benchsuite.report.listing import capability_rows, option_rows, setting_rows
 
     if isinstance(found, ShowsExample):
         # Nothing else on stdout, so that `benchsuite backends NAME > FILE` begins a file.
@@ -68,18 +69,34 @@ def _one(found: "Driver") -> None:
         return
 
     click.echo(f"{found.name}: {found.title}")
-    click.echo(f"  usually listens at {found.default_url or 'no fixed address: give --url'}")
+    click.echo(f"  usually listens at {found.default_url}" if found.default_url else "  needs --url")
     keys = " or ".join(found.key_variables)
     click.echo(f"  key from {keys} or --api-key-env" if keys else "  needs no key; --api-key-env names one")
-    for text, can in capability_rows(found):
-        click.echo(f"  {can:3}  {text}" if can in {"yes", "no"} else f"       {text}: {can}")
-    for word, how in found.capabilities.caching.items():
-        click.echo(f"       {word} cache: {how}")
-    if rows := setting_rows(found.settings):
-        width = max(len(setting) for setting, _ in rows)
+    if page := getattr(found, "key_page", ""):
+        click.echo(f"  where to get one: {page}")
+    rows = [
+        (can, text) if can in {"yes", "no"} else ("", f"{text}: {can}")
+        for text, can in capability_rows(found)
+    ]
+    rows += [("", f"{word} cache: {how}") for word, how in found.capabilities.caching.items()]
+    _rows(rows)
+    if options := option_rows(found):
+        click.echo("\nOptions (--option NAME=VALUE, as often as needed):")
+        _rows(options)
+    if settings := setting_rows(found.settings):
         click.echo("\nSettings where benchsuite starts it (--engine NAME=VALUE,NAME=VALUE):")
-        for setting, text in rows:
-            click.echo(f"  {setting:{width}}  {text}")
+        _rows(settings)
         click.echo(
             "Anything else of its own as --engine-args '…'; --launch starts it even if one is running."
         )
+
+
+def _rows(rows: "Iterable[tuple[str, str]]") -> None:
+    """Names or answers, and what they mean, wrapped beside them."""
+    from benchsuite.cli import output
+    from benchsuite.report.render import words
+
+    rows = list(rows)
+    widest = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        click.echo(words(f"  {name:{widest}}  {text}", width=output.width(), indent=widest + 4))

@@ -9,7 +9,7 @@ from benchsuite.cli.kinds import header, json_object, pair, proxy_url, seconds, 
 
 if TYPE_CHECKING:
     from benchsuite.asked import Options
-    from benchsuite.store.runs import RunDir
+    from benchsuite.store.runs import RunDir, Store
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ def listed(store_path: str | None) -> None:
     from benchsuite.store.batches import read_batches
     from benchsuite.store.runs import Store, default_store
 
-    runs = [run for run in Store(default_store(store_path)).runs() if (run.path / "batches.json").exists()]
+    runs = _over_batch_apis(Store(default_store(store_path)))
     if not runs:
         click.echo("No run used a batch API; `benchsuite run --batch-api --requests 100` does.")
         return
@@ -120,7 +120,7 @@ def _named(given: dict[str, Any]) -> "tuple[RunDir, Options, Any]":
     from benchsuite.types import Connection
 
     store = Store(default_store(given["store_path"]))
-    run_dir = store.select(given["run"])
+    run_dir = _selected(store, given["run"])
     plan = run_dir.plan()
     options = Options(
         backend=plan.backend,
@@ -133,3 +133,13 @@ def _named(given: dict[str, Any]) -> "tuple[RunDir, Options, Any]":
         batch_poll_s=given["batch_poll"],
     )
     return run_dir, options, store
+
+
+def _selected(store: "Store", selector: str) -> "RunDir":
+    """As everywhere, but `latest` is the newest run over a batch API, finished or not."""
+    runs = _over_batch_apis(store)
+    return runs[0] if selector == "latest" and runs else store.select(selector)
+
+
+def _over_batch_apis(store: "Store") -> "list[RunDir]":
+    return [run_dir for run_dir in store.runs() if (run_dir.path / "batches.json").exists()]

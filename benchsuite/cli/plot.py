@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from benchsuite.store.runs import RunDir
     from benchsuite.types import Run
 
-KINDS = ("all", "latency", "distribution", "throughput", "cost")
+KINDS = ("all", "latency", "distribution", "throughput", "cost", "completion")
 FORMATS = ("png", "svg", "pdf")
 _SAMPLED = ("all", "distribution")
 _NAMED = 3
@@ -32,13 +32,13 @@ _ID = 10
 def plot(
     runs: tuple[str, ...], kind: str, wanted: str | None, path: str | None, store_path: str | None
 ) -> None:
-    """Draw one or several runs: latency, distributions, throughput and cost.
+    """Draw one or several runs: latency, distributions, throughput and cost; of batches their completion.
 
     RUN is the beginning of a run's id, or `latest`, which is the default. Several runs are drawn
     over one another, and the legend names what they differ in. Without -o: one page in this folder.
     """
     from benchsuite.cli import output
-    from benchsuite.report.figures import FIGURES, image, overview, priced, sheet
+    from benchsuite.report.figures import FIGURES, drawable, image, overview, sheet
     from benchsuite.store.runs import Store, default_store
 
     ending, folder = _place(path, wanted)
@@ -49,7 +49,7 @@ def plot(
     drawn = sheet([run for _, run in read], samples)
     kinds = [kind]
     if kind == "all" and folder is not None:
-        kinds = [each for each in FIGURES if each != "cost" or priced(drawn)]
+        kinds = list(drawable(drawn))
     for each in kinds:
         figure = overview(drawn) if each == "all" else FIGURES[each](drawn)
         file = (folder or Path()) / _file_name([run.manifest.run_id for _, run in read], each, ending)
@@ -83,7 +83,7 @@ def _samples(run_dir: "RunDir", run: "Run") -> "dict[int, Samples]":
     return {
         row.point.index: samples_of(run, row, run_dir.records(row.point.index, columns=NEEDED))
         for row in run.summaries
-        if row.point.index in there
+        if row.point.index in there and not row.point.batch
     }
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -237,11 +236,12 @@ def _say_if_unpriced(options: "Options") -> None:
 def _ask_if_public(options: "Options", yes: bool) -> None:
     """Ask once before many requests at once go to a host that isn't the user's own."""
     from benchsuite.driver import load
+    from benchsuite.shown import public_host
 
     in_flight = _in_flight(options)
     if yes or in_flight <= POLITE_IN_FLIGHT:
         return
-    host = _public_host(options.url or load(options.backend, options.options).default_url)
+    host = public_host(options.url or load(options.backend, options.options).default_url)
     if not host:
         return
     question = f"{host} is a public host, and up to {in_flight:,} requests would be in flight"
@@ -258,18 +258,3 @@ def _in_flight(options: "Options") -> int:
     finite = [rate for rate in workload.rate if rate != float("inf")]
     at_once = workload.requests or 0 if len(finite) < len(workload.rate) else 0
     return max(at_once, int(max(finite, default=0.0)))
-
-
-def _public_host(url: str) -> str:
-    """The host of a URL if it is neither this machine nor in a private network."""
-    import ipaddress
-
-    from benchsuite.shown import masked_url
-
-    host = urlsplit(masked_url(url)).hostname or ""
-    if host in {"", "localhost", "private-host"}:
-        return ""
-    try:
-        return "" if ipaddress.ip_address(host).is_loopback else host
-    except ValueError:
-        return host

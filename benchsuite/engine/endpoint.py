@@ -58,7 +58,7 @@ def resolve(target: Target, connection: Connection) -> Endpoint:
         raise UsageError("the URL's host or port can't be read; it looks like http://host:8000") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"not an http:// or https:// URL: {target.url.rpartition('@')[2]!r}")
-    if parts.username:
+    if "@" in parts.netloc:
         raise UsageError("a URL with a user isn't supported; send it as --header-env Authorization=VARIABLE")
     tls = parts.scheme == "https"
     host, port = parts.hostname, asked_port or (443 if tls else 80)

@@ -60,7 +60,8 @@ def status_line(batch: Batch, now: BatchState | None) -> str:
         return f"{name}: {batch.state or _STEPS.get(batch.step, batch.step)}, {_STEPS.get(batch.step, '')}"
     counts = "" if now.total is None else f", {now.done or 0:,} of {now.total:,} done"
     failed = f", {now.failed:,} failed" if now.failed else ""
-    return f"{name}: {now.state}{counts}{failed}"
+    why = f" ({now.message})" if now.message else ""
+    return f"{name}: {now.state}{why}{counts}{failed}"
 
 
 def in_words(row: Summary) -> str:
@@ -87,8 +88,11 @@ def batch_lines(run: Run) -> Iterator[str]:
     for trial in run.manifest.trials:
         if (batch := trial.batch) is None:
             continue
+        if not batch.id:
+            yield f"A batch was never made: {batch.state or 'called off'}."
+            continue
         whose = "by the server's own clock" if batch.by_server else "until we saw that it was over"
-        yield f"Batch {batch.id or 'that was never made'}: {completion(batch)}, {whose}."
+        yield f"Batch {batch.id}: {completion(batch)}, {whose}."
         counts = [_count(poll) for poll in batch.polls if poll.total]
         if counts:
             yield f"Done by our polls: {'; '.join(counts[-_POLLS:])}."
@@ -107,7 +111,8 @@ def completion(batch: BatchInfo) -> str:
         if after_s is not None:
             named = "half was done" if share == 0.5 else f"{100 * share:.0f} %"
             words.append(f"{named} after {duration(1000 * after_s)} at most")
-    ended = f"{batch.state or 'over'} after {duration(1000 * batch.turnaround_s)}"
+    took = f" after {duration(1000 * batch.turnaround_s)}" if batch.turnaround_s else ""
+    ended = f"{batch.state or 'over'}{took}"
     return ", ".join([*words, ended])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from benchsuite.driver import BatchApi, Driver, HasMetrics, ResetsCache, Setting, Tokenizes
+from benchsuite.driver import BatchApi, Driver, HasMetrics, LoadsModels, ResetsCache, Setting, Tokenizes
 from benchsuite.report.points import Column, quantile
 from benchsuite.report.render import listing, table
 from benchsuite.report.screen import short_model, workload_name
@@ -72,6 +72,9 @@ def _matches(row: Overview, key: str, value: str) -> bool:
 def run_table(rows: Sequence[Overview], *, width: int, styled: bool = False) -> str:
     """Stored runs; the id is shortened as far as it stays unique in this list."""
     length = _unique_length([row.run_id for row in rows])
+    years = {row.started[:4] for row in rows}
+    # A year that all have in common stands above them, and leaves room for the backend.
+    when, begin = (f"{min(years)} (UTC)", 5) if len(years) == 1 else ("when (UTC)", 0)
 
     def column(
         heading: str,
@@ -86,7 +89,7 @@ def run_table(rows: Sequence[Overview], *, width: int, styled: bool = False) -> 
 
     columns = [
         column("run", lambda row: row.run_id[:length], whole=True),
-        column("when (UTC)", lambda row: row.started[:16].replace("T", " "), whole=True),
+        column(when, lambda row: row.started[begin:16].replace("T", " "), whole=True),
         column("backend", lambda row: row.backend, whole=True, drop=3),
         column("model", lambda row: row.model),
         column("workload", lambda row: row.workload),
@@ -120,18 +123,19 @@ def _unique_length(ids: Sequence[str]) -> int:
 
 
 def unfinished_lines(runs: Sequence[RunDir]) -> Iterator[str]:
-    """What to know of runs without a result: which are being measured, and which were cut off."""
+    """What to know of runs without a result: which are being measured, wait for a batch, were cut off."""
     live = [run_dir.run_id for run_dir in runs if run_dir.live]
-    cut_off = [run_dir.run_id for run_dir in runs if run_dir.run_id not in live]
-    for ids, one, many in (
-        (live, "is being measured", "are being measured"),
-        (cut_off, "was cut off", "were cut off"),
+    waiting = [run_dir.run_id for run_dir in runs if run_dir.waiting and run_dir.run_id not in live]
+    cut_off = [run_dir.run_id for run_dir in runs if run_dir.run_id not in {*live, *waiting}]
+    for ids, one, many, advice in (
+        (live, "is being measured", "are being measured", ""),
+        (waiting, "waits for its batch", "wait for their batches", "`benchsuite batch resume` goes on"),
+        (cut_off, "was cut off", "were cut off", "`benchsuite store recover` keeps what was recorded"),
     ):
         if ids:
             count = f"1 run {one}" if len(ids) == 1 else f"{len(ids)} runs {many}"
             names = f"{', '.join(ids[:_NAMED])}{', …' if len(ids) > _NAMED else ''}"
-            advice = ": `benchsuite store recover` keeps what was recorded" if ids is cut_off else ""
-            yield f"{count} ({names}){advice}."
+            yield f"{count} ({names}){f': {advice}' if advice else ''}."
 
 
 KINDS: Final = ("self-hosted", "hosted", "other")
@@ -157,6 +161,7 @@ def capability_rows(found: Driver) -> tuple[tuple[str, str], ...]:
     can = found.capabilities
     facts = (
         ("benchsuite can start it", can.launch),
+        ("loads models before the clock, downloads them with --pull", isinstance(found, LoadsModels)),
         ("answers of exactly the asked length", can.exact_output),
         ("prefix cache can be switched off per request", can.cache_off),
         ("prefix cache can be emptied", isinstance(found, ResetsCache)),
@@ -173,6 +178,11 @@ def capability_rows(found: Driver) -> tuple[tuple[str, str], ...]:
     return tuple(
         (text, value if isinstance(value, str) else "yes" if value else "no") for text, value in facts
     )
+
+
+def option_rows(found: Driver) -> tuple[tuple[str, str], ...]:
+    """What `--option` understands; the endpoint has a flag of its own."""
+    return tuple((name, text) for name, text in found.options.items() if name != "endpoint")
 
 
 def setting_rows(settings: Mapping[str, Setting]) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from benchsuite.report.points import point_columns, quantile
 from benchsuite.report.render import COLOURS, table, words
 from benchsuite.report.timing import split_lines
 from benchsuite.report.units import duration, error_ms, number, several
+from benchsuite.shown import where_it_is
 from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning
 from benchsuite.workload.load import load, workload_digest
 
@@ -59,7 +60,7 @@ def target_line(manifest: Manifest) -> str:
     """Who was measured, and where."""
     identity = manifest.identity
     server = f"{identity.server} {identity.version}".strip()
-    where = f"at {manifest.url} (already running)" if manifest.attached else "started here"
+    where = where_it_is(manifest.url, manifest.attached)
     parts = [f"{server} {where}", manifest.model or "its model"]
     if quantization := identity.details.get("quantization"):
         parts[1] += f", {quantization}"
@@ -77,6 +78,8 @@ def workload_line(manifest: Manifest) -> str:
         f"about {several([f'{n:,}' for n in workload.prompt_tokens])} in, "
         f"{several([f'{n:,}' for n in workload.output_tokens])} out, {workload.cache} cache"
     )
+    if workload.reasoning:
+        lengths += f", reasoning {workload.reasoning}"
     if workload.bodies is not None:
         lengths = f"the {workload.bodies.number:,} bodies of {workload.bodies.name}, word for word"
     trials = f"{points} point{'s' * (points != 1)} × {workload.trials} trial{'s' * (workload.trials != 1)}"

@@ -13,6 +13,7 @@ _PARTS = (
     ("server_decode", "decode"),
     ("server_rest", "network and rest"),
 )
+_ALL_REST = "network, queue and rest"
 
 
 def split_line(row: Summary) -> str | None:
@@ -22,7 +23,7 @@ def split_line(row: Summary) -> str | None:
     """
     queue_told = "server_queue" in row.metrics or "server_first" in row.metrics
     shown = [
-        (row.metrics[name], title if queue_told or name != "server_rest" else "network, queue and rest")
+        (row.metrics[name], title if queue_told or name != "server_rest" else _ALL_REST)
         for name, title in _PARTS
         if name in row.metrics
     ]
@@ -36,7 +37,11 @@ def split_line(row: Summary) -> str | None:
     drafts = "" if kept is None else f"drafts kept {100 * kept:.3g} %"
     if not parts:
         return drafts.capitalize() or None
-    text = f"Server's own split ({'medians' if medians else 'means'}): {', '.join(parts)}"
+    of = "medians" if medians else "means"
+    text = f"Server's own split ({of}): {', '.join(parts)}"
+    if not any(name in row.metrics for name, _ in _PARTS[:-1]):
+        # It told a total and nothing else, so what is left of E2E is outside it.
+        text = f"Outside the server's own total ({of}): {parts[0].removeprefix(_ALL_REST).strip()}"
     return f"{text}; {drafts}" if drafts else text
 
 

@@ -30,11 +30,12 @@ def spread(value: float, half: float, *, digits: int = 3, decimals: int = 2) -> 
 def _place(value: float, half: float | None, digits: int, decimals: int) -> int:
     """The power of ten of the last digit to show."""
     place = -decimals
+    # As it will be shown: 9.9996 is 10.0 and not 10.00, whatever stands in the row below.
+    order = int(f"{value:.{digits - 1}e}".partition("e")[2]) if value else 0
     if value:
-        place = max(place, math.floor(math.log10(abs(value))) - digits + 1)
+        place = max(place, order - digits + 1)
     if half and value:
         # Two digits stay, or a rate of 1,640 ± 1,000 would read 2,000; of pure noise one stays.
-        order = math.floor(math.log10(abs(value)))
         place = max(place, min(math.floor(math.log10(half)), order - (half < abs(value))))
     return place
 
@@ -78,7 +79,7 @@ def dollars(estimate: Estimate | None, *, interval: bool = False) -> str:
         return NOTHING
     value, half = estimate.value, half_width(estimate)
     # Cents below ten dollars, two digits below a cent.
-    decimals = 0 if value >= 10 else max(2, 1 - _order(value))
+    decimals = 0 if round(value, 2) >= 10 else max(2, 1 - _order(value))
     text = f"${rounded(value, half, decimals=decimals)}"
     return f"{text} {spread(value, half, decimals=decimals)}" if interval and half is not None else text
 

@@ -144,6 +144,8 @@ def room(config: SimConfig, prompt_tokens: int, limit: int | None, name: str = "
 
 def known(config: SimConfig, model: str | None) -> str:
     """The model that answers; raises Refused where a strict server hasn't got it."""
-    if config.strict and model != config.model:
+    # Ollama lists its models with a tag, and takes those names at its compatible doors too.
+    own = {config.model, *((f"{config.model}:latest",) if config.engine == "ollama" else ())}
+    if config.strict and model not in own:
         raise Refused("model", "there is no such model here")
     return model or config.model

@@ -20,7 +20,7 @@ _READ_BYTES = 1 << 16
 _MOST_PIPELINED = 16
 _HEADERS = {
     **{name: name.decode() for name in (b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key")},
-    **{name: name.decode() for name in (b"anthropic-version", b"content-type")},
+    **{name: name.decode() for name in (b"anthropic-version", b"content-type", b"host")},
 }
 """Headers, in small letters, that somebody looks at."""
 _LINGER_NOT = struct.pack("ii", 1, 0)

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from benchsuite.money.cost import Counted, token_costs
-from benchsuite.stats.columns import ABSENT, Columns, Floats, Ints
+from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, Ints
 from benchsuite.stats.metrics import e2e_from_due_ms, e2e_ms, tpot_ms, ttft_from_due_ms, ttft_ms, values
 from benchsuite.stats.quantiles import quantile, rate_estimate
 from benchsuite.types import CacheMode, Estimate, Metric, Point, Slo, TrialInfo
@@ -215,11 +215,14 @@ def point_rates(
 
 
 def billed(trials: Sequence[Columns]) -> dict[str, tuple[float, ...]]:
-    """Dollars where tokens are billed, each as one number a trial; empty where no request has a price."""
+    """Dollars where tokens are billed, each as one number a trial; empty where no request has a price.
+
+    An answer of unknown price counts neither as money nor as an answer: it wasn't free.
+    """
     priced = [columns for columns in trials if len(columns) and not np.isnan(columns.cost_usd).all()]
     counts = [
         Counted(
-            answered=int(np.count_nonzero(columns.ok)),
+            answered=int(np.count_nonzero(_known_price(columns))),
             prompt_tokens=_counted(columns, columns.prompt_tokens),
             output_tokens=_counted(columns, columns.output_tokens),
         )
@@ -228,9 +231,14 @@ def billed(trials: Sequence[Columns]) -> dict[str, tuple[float, ...]]:
     return token_costs([float(np.nansum(columns.cost_usd)) for columns in priced], counts)
 
 
+def _known_price(columns: Columns) -> Bools:
+    found: Bools = columns.ok & ~np.isnan(columns.cost_usd)
+    return found
+
+
 def _counted(columns: Columns, tokens: Ints) -> int:
-    """All answered requests' tokens; 0: some aren't known."""
-    known = tokens[columns.ok]
+    """Tokens of all answered requests whose price is known; 0: some aren't known."""
+    known = tokens[_known_price(columns)]
     return 0 if (known == ABSENT).any() else int(known.sum())
 
 

@@ -279,7 +279,8 @@ def _about_errors(facts: Facts) -> str:
     worst = max(facts.error_kinds, key=facts.error_kinds.__getitem__, default="")
     advice = _ADVICE_BY_ERROR.get(worst, "look at the server's log")
     if worst == "rate_limited" and facts.answered_per_s:
-        advice = f"measure at what it allows: --rate {PROPOSED_SHARE * facts.answered_per_s:.2g}"
+        allowed = min(facts.answered_per_s, facts.point.rate or facts.answered_per_s)
+        advice = f"measure at what it allows: --rate {PROPOSED_SHARE * allowed:.2g}"
     if worst in _REFUSALS and facts.retry_after_s is not None:
         advice += f"; it asked to be left alone for {facts.retry_after_s:g} s (Retry-After)"
     return advice

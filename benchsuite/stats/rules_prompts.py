@@ -10,6 +10,8 @@ BLOCK_TOKENS = 32
 LARGE_BLOCKS_TOKENS = (64, 128)
 """Larger blocks (vLLM has 128 on a CPU) explain more, where what was found is a multiple of them."""
 
+_TOO_SHORT = "vendors and some servers cache no prompt below 512 to 4,096 tokens: --prompt-tokens 8192"
+
 MOST_TOKENS_PER_EVENT = 1.5
 
 
@@ -111,6 +113,8 @@ def cache_warm(facts: Facts) -> Warning | None:
         could += ", and half is the least to ask for"
     text = f"{percent(hit)} of prompt tokens came from the cache; {could}"
     advice = "give the server more cache, or switch its prefix cache on"
+    if not best:
+        advice = f"{advice}; {_TOO_SHORT}"
     return warning("cache_warm", bad, text, advice, hit_ratio=hit, asked=asked)
 
 
@@ -135,6 +139,11 @@ def cache_shared(facts: Facts) -> Warning | None:
     text = f"{percent(hit)} of prompt tokens came from the cache, {percent(shared / whole)} are shared"
     if bad := level(asked - hit, 0.02, 0.05):
         advice = "give the server more cache, switch its prefix cache on, or send more --requests"
+        if not best:
+            advice = f"{advice}; {_TOO_SHORT}"
+    elif not best and not facts.cache_reset:
+        # The block and the template may explain it, but then nothing shared was measured either.
+        bad, advice = "suspect", f"ask for longer prompts; {_TOO_SHORT}"
     elif bad := level(hit - shared / whole, 0.02, 0.05):
         advice = "leave --nonce out, so that what isn't shared is new"
     else:

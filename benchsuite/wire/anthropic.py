@@ -4,7 +4,9 @@ Read from the types of its SDK (2.13) in November 2026 and composed after them, 
 tokens leave out those that were read from a cache or written to one; ours are the sum.
 """
 
-from typing import Any
+import re
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -20,8 +22,16 @@ VERSION = "2026-10-21"
 SAMPLING_VERSION = "2023-06-01"
 """The last one that takes a temperature, for models that do."""
 CACHE_TTLS = ("5m", "1h")
+NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
-OPTIONS = ("api_version", "temperature", "cache_ttl", "thinking_display")
+OPTIONS: Final = MappingProxyType(
+    {
+        "api_version": f"the header anthropic-version [{VERSION}]",
+        "temperature": "a temperature, which api_version=2023-06-01 takes for older models [none]",
+        "cache_ttl": "how long cached prompts are kept: 5m or 1h [5m]",
+        "thinking_display": "summarized: newer models stream their thinking",
+    }
+)
 """The options of a target that this dialect understands."""
 
 
@@ -86,6 +96,8 @@ def checked(options: dict[str, str]) -> None:
             f"Anthropic's API version {version} takes no temperature: leave it out, "
             f"or add --option api_version={SAMPLING_VERSION}"
         )
+    if not NUMBER.fullmatch(said := options.get("temperature", "0")):
+        raise UsageError(f"--option temperature is a number such as 0 or 0.7, not {said!r}")
 
 
 def get(target: Target, where: str) -> Call:

@@ -53,6 +53,14 @@ def post(
     )
 
 
+def aside(target: Target, where: str, body: Mapping[str, Any] | None = None) -> Call:
+    """A POST of JSON, or of nothing, beside the measured ones: without `extra_body`, which is the model's."""
+    bare = msgspec.structs.replace(target, extra_body={})
+    if body is None:
+        return Call(method="POST", path=where, headers=headers(bare))
+    return post(bare, where, body, accept="application/json")
+
+
 def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """`body` with the fields of `extra`, which win; objects in both are merged, null takes a field away."""
     found = dict(body)
@@ -72,9 +80,17 @@ def answer(tape: Tape) -> dict[str, Any]:
         return {}
     try:
         found = msgspec.json.decode(tape.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def greedy(target: Target) -> dict[str, int]:
+    """A temperature of 0, or nothing with the option `temperature=none`; a UsageError for another value."""
+    said = target.options.get("temperature", "0")
+    if said not in ("0", "none"):
+        raise UsageError(f"--option temperature is 0 or none, not {said!r}; --extra-body sends any other")
+    return {} if said == "none" else {"temperature": 0}
 
 
 def whole_number(target: Target, name: str) -> int | None:

@@ -6,7 +6,8 @@ it is None here.
 """
 
 import re
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,7 +19,13 @@ from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL, Events
 from benchsuite.wire.openai import VERSIONED
 
-OPTIONS = ("temperature", "cache", "auth")
+OPTIONS: Final = MappingProxyType(
+    {
+        "temperature": "none: send no temperature [0]",
+        "cache": "explicit: upload the prefix of --cache shared (cachedContents)",
+        "auth": "bearer: the key as a token, as Vertex wants it",
+    }
+)
 """The options of a target that this dialect understands."""
 
 CACHE_TTL_S = 7200
@@ -147,9 +154,7 @@ def content(request: Request, target: Target) -> dict[str, Any]:
     if system:
         body["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
     body["contents"] = [_turn(text, "model" if role == "assistant" else "user") for role, text in talk]
-    config: dict[str, Any] = {"maxOutputTokens": request.max_output_tokens}
-    if target.options.get("temperature") != "none":
-        config["temperature"] = 0
+    config: dict[str, Any] = {"maxOutputTokens": request.max_output_tokens, **calls.greedy(target)}
     if request.reasoning:
         config["thinkingConfig"] = _thinking(request.reasoning, target.model)
     body["generationConfig"] = config

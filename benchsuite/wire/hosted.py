@@ -6,6 +6,7 @@ that Azure takes `include_obfuscation`, and that Responses refuse fewer than 16 
 
 import hashlib
 import re
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,9 +14,15 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Request, Target
-from benchsuite.wire import openai, responses
+from benchsuite.wire import calls, openai, responses
 
-OPTIONS: Final = (*openai.OPTIONS, "flavor", "cache_options")
+OPTIONS: Final = MappingProxyType(
+    {
+        **openai.OPTIONS,
+        "flavor": "openai or compatible: whom requests are written for [by the URL]",
+        "cache_options": "on or off: switch caching off for cold requests [by model]",
+    }
+)
 """The options of a target that OpenAI's own dialect understands."""
 
 OPENAI_HOSTS: Final = ("openai.com",)
@@ -68,10 +75,8 @@ def call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
 
 def _response_fields(request: Request, target: Target, hosted: bool) -> dict[str, Any]:
     """Responses' own names for the temperature and for thinking, of which a summary is streamed."""
-    fields: dict[str, Any] = {}
-    wanted = target.options.get("temperature", "" if not hosted or _takes_temperature(target) else "none")
-    if wanted != "none":
-        fields["temperature"] = 0
+    own = {"temperature": "none"} if hosted and not _takes_temperature(target) else {}
+    fields: dict[str, Any] = dict(calls.greedy(_with_options(target, own)))
     if request.reasoning:
         summary = {} if request.reasoning == "off" else {"summary": "auto"}
         fields["reasoning"] = {"effort": EFFORTS[request.reasoning], **summary}

@@ -7,6 +7,7 @@ and no cached tokens. After LM Studio's documentation of 29 April 2026; nothing 
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -17,13 +18,19 @@ from benchsuite.wire import calls, openai, sse
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL, Events
 
-OPTIONS: Final = ("context_length", "parallel")
+OPTIONS: Final = MappingProxyType(
+    {
+        "context_length": "context that a model is loaded with [what the workload needs]",
+        "parallel": "requests at once that a model is loaded for [not sent]",
+    }
+)
 """The options of a target that are this dialect's own."""
 MODELS: Final = "/api/v1/models"
 _STATUS: Final = f"{MODELS}/download/status"
 _FIRST: Final = re.compile(rb'^event:|"type"\s*:\s*"(?:chat|error)\b|"choices"')
 """What comes first tells LM Studio's own events from OpenAI's chunks."""
 _SNIFFED_BYTES: Final = 4096
+_TOO_LARGE: Final = 2**53
 _KINDS: Final = {"message.delta": CONTENT, "reasoning.delta": REASONING, "tool_call.arguments": TOOL}
 
 
@@ -64,14 +71,12 @@ def call(request: Request, target: Target) -> Call:
         "model": target.model,
         "input": "\n\n".join([one.content for one in request.messages if one.role == "user"]),
         "max_output_tokens": request.max_output_tokens,
-        "temperature": 0,
+        **calls.greedy(target),
         "stream": True,
         "store": False,
     }
     if system:
         body["system_prompt"] = system
-    if target.options.get("temperature") == "none":
-        del body["temperature"]
     if request.reasoning:
         body["reasoning"] = request.reasoning
     return calls.post(target, "/api/v1/chat", body, accept="text/event-stream")
@@ -91,12 +96,12 @@ def load_call(target: Target, identity: Identity, context_tokens: int) -> Call |
         body["context_length"] = context
     if parallel := calls.whole_number(target, "parallel"):
         body["parallel"] = parallel
-    return _own(target, f"{MODELS}/load", body)
+    return calls.aside(target, f"{MODELS}/load", body)
 
 
 def pull_call(target: Target) -> Call:
     """Begin to download the model; the answer names the job."""
-    return _own(target, f"{MODELS}/download", {"model": target.model})
+    return calls.aside(target, f"{MODELS}/download", {"model": target.model})
 
 
 def pull_next(tape: Tape, target: Target) -> Call | None:
@@ -106,12 +111,6 @@ def pull_next(tape: Tape, target: Target) -> Call | None:
     if said.get("status") not in ("downloading", "paused") or not isinstance(job, str):
         return None
     return calls.get(target, f"{_STATUS}/{job}") if re.fullmatch(r"[\w.-]+", job) else None
-
-
-def _own(target: Target, path: str, body: dict[str, Any]) -> Call:
-    """A call that isn't a request of the workload: without its extra fields."""
-    plain = msgspec.structs.replace(target, extra_body={})
-    return calls.post(plain, path, body, accept="application/json")
 
 
 # ---------------------------------------------------------------- answers
@@ -158,7 +157,7 @@ def _whole(tape: Tape) -> Reply:
     """An answer that was not streamed; one cut short is empty and not complete."""
     try:
         result = RESULT.decode(tape.body)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return openai.decode(tape)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Reply()
@@ -171,7 +170,11 @@ def _facts(result: _Result | None) -> dict[str, Any]:
     """What the result tells; its `stats` are counts, and timings under their own names."""
     if result is None:
         return {}
-    numbers = {name: value for name, value in (result.stats or {}).items() if type(value) in (int, float)}
+    numbers = {
+        name: value
+        for name, value in (result.stats or {}).items()
+        if type(value) in (int, float) and abs(value) < _TOO_LARGE
+    }
     counts = {
         "prompt_tokens": numbers.pop("input_tokens", None),
         "output_tokens": numbers.pop("total_output_tokens", None),

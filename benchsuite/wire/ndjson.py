@@ -38,6 +38,6 @@ def _read(line: bytes, decoder: "msgspec.json.Decoder[T]") -> T | None:
     for text in (line, line.decode("utf-8", "replace").encode()):
         try:
             return decoder.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return None

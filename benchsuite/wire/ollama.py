@@ -7,6 +7,7 @@ left out where it is 0. An error in the middle is a line too. Read in Ollama 0.3
 """
 
 import re
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,14 @@ from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL, Events
 from benchsuite.wire.sse import Stream
 
-OPTIONS: Final = ("num_ctx", "keep_alive", "think", "slots")
+OPTIONS: Final = MappingProxyType(
+    {
+        "num_ctx": "context that a model is loaded with [what the workload needs]",
+        "keep_alive": "how long it stays loaded after a request [10m]",
+        "think": "sent as it is, instead of what --reasoning says",
+        "slots": "requests at once that a running server was started for [1]",
+    }
+)
 """The options of a target that are this dialect's own."""
 KEEP_ALIVE: Final = "10m"
 """Each request renews it: the model stays loaded within a run, and goes ten minutes after it."""
@@ -46,10 +54,10 @@ class _Line(msgspec.Struct, gc=False):
     done_reason: str | None = None
     prompt_eval_count: int | None = None
     eval_count: int | None = None
-    total_duration: int | None = None
-    load_duration: int | None = None
-    prompt_eval_duration: int | None = None
-    eval_duration: int | None = None
+    total_duration: float | None = None
+    load_duration: float | None = None
+    prompt_eval_duration: float | None = None
+    eval_duration: float | None = None
     error: Any = None
     choices: Any = None
 
@@ -66,12 +74,18 @@ def call(request: Request, target: Target) -> Call:
         messages = {"messages": request.messages, "truncate": False, "shift": False}
         thinks = {} if (think := _think(request, target)) is None else {"think": think}
         return _post(request, target, "/api/chat", messages | thinks)
+    if "think" in target.options:
+        raise UsageError(f"--option think doesn't reach Ollama's {endpoint} endpoint; use --endpoint native")
     if request.reasoning and endpoint != "chat":
         raise UsageError(f"--reasoning doesn't reach Ollama's {endpoint} endpoint; use --endpoint native")
     if endpoint == "generate":
         prompt = "\n\n".join([message.content for message in request.messages])
         asked = {"prompt": prompt, "raw": True, "truncate": False, "shift": False}
         return _post(request, target, "/api/generate", asked)
+    if "num_ctx" in target.options:
+        raise UsageError(
+            f"--option num_ctx doesn't reach Ollama's {endpoint} endpoint; use --endpoint native"
+        )
     effort = {"reasoning_effort": _EFFORTS[request.reasoning]} if request.reasoning else {}
     return openai.call(request, target, extra=effort)
 
@@ -85,17 +99,17 @@ def load_call(target: Target, context_tokens: int) -> Call:
     context = _num_ctx(target, context_tokens)
     if context and is_native(target):
         body["options"] = {"num_ctx": context}
-    return _own(target, "/api/generate", body)
+    return calls.aside(target, "/api/generate", body)
 
 
 def pull_call(target: Target) -> Call:
     """Download the model, or what is missing of it; progress comes as lines."""
-    return _own(target, "/api/pull", {"model": target.model, "stream": True})
+    return calls.aside(target, "/api/pull", {"model": target.model, "stream": True})
 
 
 def show_call(target: Target) -> Call:
     """Ask about the target's model, whether it is loaded or not."""
-    return _own(target, "/api/show", {"model": target.model})
+    return calls.aside(target, "/api/show", {"model": target.model})
 
 
 def is_native(target: Target) -> bool:
@@ -104,9 +118,7 @@ def is_native(target: Target) -> bool:
 
 
 def _post(request: Request, target: Target, path: str, asked: dict[str, Any]) -> Call:
-    options: dict[str, Any] = {"num_predict": request.max_output_tokens, "temperature": 0}
-    if target.options.get("temperature") == "none":
-        del options["temperature"]
+    options: dict[str, Any] = {"num_predict": request.max_output_tokens, **calls.greedy(target)}
     if context := _num_ctx(target, target.context_tokens):
         options["num_ctx"] = context
     body = {
@@ -117,12 +129,6 @@ def _post(request: Request, target: Target, path: str, asked: dict[str, Any]) ->
         "options": options,
     }
     return calls.post(target, path, body, accept="application/x-ndjson")
-
-
-def _own(target: Target, path: str, body: dict[str, Any]) -> Call:
-    """A call that isn't a request of the workload: without its extra fields."""
-    plain = msgspec.structs.replace(target, extra_body={})
-    return calls.post(plain, path, body, accept="application/json")
 
 
 def _num_ctx(target: Target, needed: int) -> int:
@@ -194,7 +200,7 @@ def _whole(tape: Tape) -> Reply:
     """An answer that was not streamed; one cut short is empty and not complete."""
     try:
         line = LINES.decode(tape.body)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return openai.decode(tape)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Reply()
@@ -213,7 +219,7 @@ def _facts(line: _Line | None) -> dict[str, Any]:
     """What the last line tells."""
     if line is None:
         return {}
-    timings = {name: float(value) for name in DURATIONS if (value := getattr(line, name)) is not None}
+    timings = {name: value for name in DURATIONS if (value := getattr(line, name)) is not None}
     return {
         "prompt_tokens": line.prompt_eval_count,
         "output_tokens": line.eval_count,
@@ -302,13 +308,13 @@ def progress(tape: Tape) -> tuple[str, float | None]:
     for line in tape.body.splitlines():
         try:
             said = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if not isinstance(said, dict):
             continue
         words = str(said.get("error") or said.get("status") or words)
-        total = said.get("total")
-        if isinstance(total, int) and total > 0:
-            layers[str(said.get("digest"))] = (int(said.get("completed") or 0), total)
+        total, done = said.get("total"), said.get("completed") or 0
+        if isinstance(total, int) and isinstance(done, int) and total > 0:
+            layers[str(said.get("digest"))] = (done, total)
     whole = sum(total for _, total in layers.values())
-    return words[:80], sum(done for done, _ in layers.values()) / whole if whole else None
+    return words[:80], sum(there for there, _ in layers.values()) / whole if whole else None

@@ -8,7 +8,9 @@ or in `x_groq`; Cerebras' in `time_info`; Fireworks' in `perf_metrics`, where th
 """
 
 import re
-from typing import Any
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -81,7 +83,13 @@ class _Chunk(_Part, gc=False):
 
 answer, get, headers = calls.answer, calls.get, calls.headers
 
-OPTIONS = ("endpoint", "max_tokens_field", "temperature")
+OPTIONS: Final = MappingProxyType(
+    {
+        "endpoint": "as --endpoint",
+        "max_tokens_field": "what the limit of an answer is called in a chat's body",
+        "temperature": "0 or none: send a temperature of 0, or none at all",
+    }
+)
 """The options of a target that this dialect understands."""
 
 CHUNKS = msgspec.json.Decoder(list[_Chunk])
@@ -159,12 +167,10 @@ def _post(request: Request, target: Target, name: str, asked: dict[str, Any], ex
         "model": target.model,
         **asked,
         options.get("max_tokens_field", "max_tokens"): request.max_output_tokens,
-        "temperature": 0,
+        **calls.greedy(target),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    if options.get("temperature") == "none":
-        del body["temperature"]
     return calls.post(target, path(target, name), body | extra, accept="text/event-stream")
 
 
@@ -258,13 +264,16 @@ def _from_parts(parts: list[Any]) -> tuple[int, str]:
 
 def _joined(parts: list[Any], name: str) -> str:
     found = [part.get(name) for part in parts if isinstance(part, dict)]
-    return "".join(_joined(one, "text") if isinstance(one, list) else one or "" for one in found)
+    texts = [_joined(one, "text") if isinstance(one, list) else one for one in found]
+    return "".join(one for one in texts if isinstance(one, str))
 
 
 def _tool_text(calls: list[Any]) -> str:
     """Names and arguments of tool call deltas; empty when they carry neither."""
-    functions = [call.get("function") or {} for call in calls if isinstance(call, dict)]
-    return "".join(f"{one.get('name') or ''}{one.get('arguments') or ''}" for one in functions)
+    functions = [call.get("function") for call in calls if isinstance(call, dict)]
+    return "".join(
+        f"{one.get('name') or ''}{one.get('arguments') or ''}" for one in functions if isinstance(one, dict)
+    )
 
 
 def _counts(usage: _Usage | None) -> dict[str, Any]:
@@ -313,5 +322,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, float]:
         if isinstance(value, dict):
             found |= _flat(value, f"{prefix}{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[prefix + name] = float(value)
+            # A whole number may be too large to be anything else.
+            with suppress(OverflowError):
+                found[prefix + name] = float(value)
     return found

@@ -118,7 +118,7 @@ def _until_done(data: list[bytes], ends: list[int]) -> tuple[list[bytes], list[i
 def _decode_all(data: list[bytes], decoder: "msgspec.json.Decoder[list[T]]") -> list[T] | None:
     try:
         chunks = decoder.decode(b"[%b]" % b",".join(data))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return chunks if len(chunks) == len(data) else None
 

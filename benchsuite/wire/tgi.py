@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import aside, calls, openai, sse, whole
+from benchsuite.wire import calls, openai, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, Events
 
@@ -65,7 +65,7 @@ def call(request: Request, target: Target) -> Call:
 
 def tokenize_call(text: str, target: Target) -> Call:
     """`POST /tokenize`."""
-    return aside.post(target, "/tokenize", {"inputs": text})
+    return calls.aside(target, "/tokenize", {"inputs": text})
 
 
 def token_count(tape: Tape) -> int | None:

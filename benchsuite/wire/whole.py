@@ -18,7 +18,7 @@ def decode(tape: Tape, decoder: "msgspec.json.Decoder[T]", dialect: str) -> T | 
     """The answer; a Reply instead where it can't be read: empty if it was cut short, else an error."""
     try:
         return decoder.decode(tape.body)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return Reply(error_kind="protocol", error_message=f"the answer is not of {dialect}")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Reply()

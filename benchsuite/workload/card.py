@@ -15,7 +15,7 @@ def card(workload: Workload) -> tuple[tuple[str, str], ...]:
         ("Workload", f"{workload.name}@{workload.version}"),
         ("What it tells", workload.description),
         ("Prompt", f"{_several(workload.prompt_tokens)} tokens; {same} for every server"),
-        ("Output", f"{_several(workload.output_tokens)} tokens"),
+        ("Output", _output(workload)),
         ("Load", _load(workload)),
         ("Cache", _cache(workload)),
         ("Warm-up", _warm_up(workload)),
@@ -34,7 +34,14 @@ def measured_s(workload: Workload) -> float | None:
     return workload.seconds * workload.trials * len(points(workload))
 
 
+def _output(workload: Workload) -> str:
+    thinks = f", reasoning {workload.reasoning}" if workload.reasoning else ""
+    return f"{_several(workload.output_tokens)} tokens{thinks}"
+
+
 def _load(workload: Workload) -> str:
+    if workload.batch:
+        return "all at once to the backend's batch API, which answers when it likes"
     in_flight = f"{_several(workload.concurrency)} in flight"
     if not workload.rate:
         return f"closed loop, {in_flight}"
@@ -51,10 +58,15 @@ def _cache(workload: Workload) -> str:
         return (
             "warm: all prompts of a point are the same, so the server can answer them from its prefix cache"
         )
+    if workload.cache == "shared":
+        length = f"{workload.shared_tokens:,} tokens" if workload.shared_tokens else "half of it"
+        return f"shared: all prompts of a point have the same beginning, {length}, which the server can reuse"
     return "cold: every prompt begins with words of its own, so no prefix cache can help"
 
 
 def _warm_up(workload: Workload) -> str:
+    if workload.batch:
+        return "none"
     counts = tuple(dict.fromkeys(warm_up_count(workload, point) for point in points(workload)))
     text = f"{_several(counts)} requests before a point is measured"
     if workload.warm_up_seconds:
@@ -63,6 +75,8 @@ def _warm_up(workload: Workload) -> str:
 
 
 def _stop(workload: Workload) -> str:
+    if workload.batch:
+        return f"a trial is a batch of {workload.requests:,} requests"
     if workload.requests is not None:
         return f"a trial stops after {workload.requests:,} requests"
     return f"a trial stops after {workload.seconds:g} s"

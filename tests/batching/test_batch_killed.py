@@ -1,5 +1,6 @@
 """A batch run killed (kill -9) at every step of its life, and resumed: each request is asked exactly once."""
 
+import re
 import sys
 
 import msgspec
@@ -71,6 +72,20 @@ def test_a_batch_that_is_made_only_after_we_are_back_is_not_made_twice(serving, 
     server.before = listed_once
     # A batch may show up within 12 times the first poll after it was sent.
     client.done("batch", "resume", run_id, "--batch-poll", "2", expect=(0, 3))
+    is_whole(client, server, run_id)
+
+
+def test_a_server_that_drops_labels_has_its_batch_found_by_the_answers(serving, client, stopping):
+    server = serving("openai")
+
+    def without_metadata(_method, _path, answer):
+        body = re.sub(rb'"metadata": ?\{[^{}]*\}', b'"metadata": null', answer.body)
+        return msgspec.structs.replace(answer, body=body)
+
+    server.changed = without_metadata
+    run_id = client.killed_at(server, stopping("POST", r"/batches$", "after"), *client.asked(server))
+    server.step.released.set()
+    client.done("batch", "resume", run_id, "--batch-poll", "0.05", expect=(0, 3))
     is_whole(client, server, run_id)
 
 

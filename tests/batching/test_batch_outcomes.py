@@ -65,8 +65,10 @@ def test_a_run_can_be_left_looked_at_cancelled_and_fetched(serving, client, vend
     listed, _ = client.done("batch", "list")
     assert run_dir.run_id in listed
     assert "batch resume" in listed
-    status, _ = client.done("batch", "status", run_dir.run_id)
+    status, _ = client.done("batch", "status", "latest")
     assert "0 of 6 done" in status
+    results, _ = client.done("results")
+    assert f"1 run waits for its batch ({run_dir.run_id}): `benchsuite batch resume`" in results
     recovered, told = client.done("store", "recover")
     assert run_dir.waiting, recovered + told
     assert "batch resume" in told
@@ -203,6 +205,36 @@ def test_a_refused_create_call_is_repeated_as_asked(serving, client):
     client.done(*client.asked(server), expect=(0, 3))
     assert len(server.submissions()) == 1
     assert outcomes(client) == {("ok", ""): 6}
+
+
+def test_a_few_refusals_for_each_batch_are_not_too_many_for_all(serving, client):
+    server = serving("anthropic")
+    refused = []
+
+    def before(method, path):
+        if method == "POST" and path.endswith("/batches"):
+            refused.append(path)
+            if len(refused) % 5:
+                return Page(status=429, body=b"{}", headers="Retry-After: 0\r\n")
+        return None
+
+    server.before = before
+    client.done(*client.asked(server, "--trials", "3"), expect=(0, 3))
+    assert len(refused) == 15
+    assert len(server.submissions()) == 3
+
+
+def test_a_batch_that_was_called_off_before_it_was_made_took_no_time(serving, client, stopping):
+    server = serving("openai")
+    run_id = client.killed_at(server, stopping("POST", r"/files$", "before"), *client.asked(server))
+    server.step.released.set()
+    client.done("batch", "cancel", run_id)
+    client.done("batch", "resume", run_id, expect=INVALID)
+    (trial,) = client.run_dir().run().manifest.trials
+    assert (trial.batch.id, trial.batch.turnaround_s) == ("", 0.0)
+    shown, _ = client.done("show", run_id, "--how")
+    assert "never made: cancelled" in shown
+    assert "cancelled after" not in shown
 
 
 @pytest.mark.parametrize("vendor", VENDORS)

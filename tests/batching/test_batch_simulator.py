@@ -8,7 +8,9 @@ from benchsuite.errors import UsageError
 from benchsuite.simulator import SimConfig, running
 from benchsuite.simulator.asked import Refused
 from benchsuite.simulator.batch_config import BatchConfig
+from benchsuite.simulator.batches import anthropic
 from benchsuite.simulator.batches.ledger import Item, Ledger
+from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.http import Page
 from benchsuite.workload.load import load as load_workload
 from benchsuite.workload.load import overridden, points
@@ -82,6 +84,39 @@ def test_a_cancelled_batch_keeps_what_was_done():
     assert (job.reason, job.count("done"), job.count("cancelled"), job.ended_s) == ("cancelled", 5, 5, 1005.0)
     with pytest.raises(Refused):
         ledger.find("anthropic", job.id)
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme", "origin"),
+    [
+        ({"host": "sim:8"}, "http", "http://sim:8"),
+        ({"host": "sim:8"}, "https", "https://sim:8"),
+        ({}, "http", ""),
+    ],
+)
+def test_anthropics_results_are_where_the_client_found_the_server(headers, scheme, origin):
+    clock = Clock()
+    ledger = Ledger(BatchConfig(seconds=1.0), lambda *_: Page(body=b"{}"), clock)
+    job = ledger.create("anthropic", "msgbatch_", "", [Item("i-0", "/v1/messages", {})], {})
+    pages = anthropic.Pages(ledger, scheme)
+    incoming = Incoming("GET", "/", "", b"", 0, False, False, "", headers)
+    assert json.loads(pages.get(incoming, {"batch": job.id}).body)["results_url"] is None
+    clock.now_s += 2
+    told = json.loads(pages.get(incoming, {"batch": job.id}).body)
+    assert told["results_url"] == f"{origin}/v1/messages/batches/{job.id}/results"
+
+
+def test_a_cancelled_batch_takes_a_while_to_end_and_its_end_is_asked_for_once():
+    clock = Clock()
+    ledger, job = job_of(clock, cancel_s=2.0)
+    clock.now_s += 5
+    ledger.cancel(job)
+    assert (job.reason, job.cancelled_s, job.ended_s) == ("waiting", 1005.0, None)
+    clock.now_s += 1
+    ledger.cancel(job)
+    clock.now_s += 2
+    ledger.find("openai", job.id)
+    assert (job.reason, job.ended_s, job.count("done")) == ("cancelled", 1007.0, 7)
 
 
 def test_a_workload_file_can_ask_for_batches():

@@ -174,6 +174,8 @@ def test_the_older_version_takes_a_temperature_and_the_newer_one_is_refused_it()
     target = msgspec.structs.replace(TARGET, options=older)
     assert body(request(), target)["temperature"] == 0
     assert dialect.call(request(), target).headers["anthropic-version"] == "2023-06-01"
+    with pytest.raises(UsageError, match="is a number"):
+        load("anthropic", older | {"temperature": "none"})
     with pytest.raises(UsageError, match="takes no temperature"):
         load("anthropic", {"temperature": "0"})
     with pytest.raises(UsageError, match="cache_ttl is 5m or 1h"):

@@ -126,3 +126,11 @@ def test_images_get_the_words_of_the_command(backend, model, image, argv):
 def test_variables_are_told_from_arguments():
     assert all(map(is_variable, ("A=1", "OLLAMA_NUM_PARALLEL={slots}", "X_2=")))
     assert not any(map(is_variable, ("--A=1", "a=1", "A", "=1", '{"A": "B=1"}', "org/M=1")))
+
+
+@pytest.mark.parametrize("backend", ["openai", "groq", "vllm", "ollama", "lmstudio", "gemini"])
+def test_a_temperature_that_would_not_be_sent_is_refused(backend):
+    assert '"temperature":0' in json.dumps(body(backend, temperature="0"), separators=(",", ":"))
+    assert "temperature" not in json.dumps(body(backend, temperature="none"))
+    with pytest.raises(UsageError, match="is 0 or none, not"):
+        body(backend, temperature="0.7")

@@ -224,6 +224,14 @@ def test_raw_generation_uses_no_template():
     assert sent["options"]["num_ctx"] == 1024 and "messages" not in sent
 
 
+@pytest.mark.parametrize(
+    ("door", "option"), [("chat", "num_ctx"), ("completions", "think"), ("generate", "think")]
+)
+def test_an_option_that_an_endpoint_would_not_hear_is_refused(door, option):
+    with pytest.raises(UsageError, match=f"--option {option} doesn't reach Ollama's {door} endpoint"):
+        body(endpoint=door, **{option: "4096"})
+
+
 def test_the_compatible_endpoints_get_no_options_of_ollamas_own():
     path, sent = body(endpoint="chat")
     assert path == "/v1/chat/completions" and not {"options", "keep_alive", "think"} & set(sent)

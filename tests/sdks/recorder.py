@@ -79,3 +79,25 @@ def _dechunked(rest: bytes) -> bytes:
         found += rest[:size]
         rest = rest[size + 2 :]
     return found
+
+
+def heard_tapes(heard: bytes) -> list[Tape]:
+    """All answers that came whole, one after another."""
+    found = []
+    while heard:
+        length = _length(heard)
+        found.append(heard_tape(heard[:length]))
+        heard = heard[length:]
+    return found
+
+
+def _length(heard: bytes) -> int:
+    """Bytes of the first answer, which is in chunks or tells its length."""
+    head, _, rest = heard.partition(b"\r\n\r\n")
+    fields = dict(line.partition(b": ")[::2] for line in head.lower().split(b"\r\n")[1:])
+    if fields.get(b"transfer-encoding") != b"chunked":
+        return len(head) + 4 + int(fields.get(b"content-length", b"0"))
+    end = 0
+    while size := int(rest[end:].partition(b"\r\n")[0], 16):
+        end = rest.index(b"\r\n", end) + 2 + size + 2
+    return len(head) + 4 + rest.index(b"\r\n", end) + 4

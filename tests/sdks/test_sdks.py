@@ -5,10 +5,8 @@ them. `make sdks` makes the SDKs' environments; without them these tests are ski
 """
 
 import contextlib
-import importlib.util
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,6 @@ from tests.sdks.recorder import Recorder, heard_tape
 
 pytestmark = [pytest.mark.slow]
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 KEY = "sdk-key"
 TOKENS = 9
 PROMPT = "one two three four five six"
@@ -56,19 +53,6 @@ SITUATIONS = {
     "broken": {"error_500_rate": 1.0},
     "breaks": {"error_midstream_rate": 1.0, "itl_ms": 1.0},
 }
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """scripts/sdks.py, which knows where the environments are and whether they are complete."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        spec = importlib.util.spec_from_file_location("sdks", SCRIPTS / "sdks.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(scope="module")

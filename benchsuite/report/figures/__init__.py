@@ -3,10 +3,12 @@
 `sheet` puts runs on a common axis; `overview`, or one of `FIGURES`, draws it; `image` makes a file of it.
 """
 
+from benchsuite.report.figures.completion import completion
 from benchsuite.report.figures.pages import (
     FIGURES,
     cost,
     distribution,
+    drawable,
     latency,
     overview,
     priced,
@@ -20,8 +22,10 @@ __all__ = [
     "Format",
     "Samples",
     "Sheet",
+    "completion",
     "cost",
     "distribution",
+    "drawable",
     "image",
     "latency",
     "overview",

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from benchsuite.errors import UsageError
 from benchsuite.report.figures import notes
 from benchsuite.report.figures.axes import line_keys
+from benchsuite.report.figures.completion import check_latencies, completion
 from benchsuite.report.figures.ecdf import (
     Curve,
     curves,
@@ -51,6 +52,7 @@ _LONG: Final = MappingProxyType(
 
 def latency(sheet: Sheet) -> Figure:
     """TTFT and TPOT against what is varied (by quantile, where nothing is), in ms."""
+    check_latencies(sheet)
     small = [
         _joined(notes.samples(sheet), notes.intervals(_ttft_p50(sheet), _shape(sheet))),
         *_missing(sheet),
@@ -66,6 +68,7 @@ def latency(sheet: Sheet) -> Figure:
 
 def distribution(sheet: Sheet) -> Figure:
     """How TTFT and the gaps between tokens (ITL, pooled over requests) are distributed."""
+    check_latencies(sheet)
     drawn = curves(sheet)
     few = f"the ends of each line: {len(drawn)} of {len(sheet.dots)} points"
     small = [
@@ -88,6 +91,7 @@ def distribution(sheet: Sheet) -> Figure:
 
 def throughput(sheet: Sheet) -> Figure:
     """Output tokens/s of the whole server against those of each user: what more load gives and takes."""
+    check_latencies(sheet)
     totals = [dot.rate(TOTAL) for dot in sheet.dots]
     at = [] if sheet.axis.single else [f"numbers beside dots: {sheet.axis.label}"]
     small = [_joined(*at, notes.samples(sheet), notes.intervals(totals)), *notes.doubts(sheet)]
@@ -118,7 +122,12 @@ def cost(sheet: Sheet) -> Figure:
 
 
 def overview(sheet: Sheet) -> Figure:
-    """Four panels on a page: TTFT, the gaps between tokens, throughput, and cost (unpriced: TPOT)."""
+    """Four panels on a page: TTFT, the gaps between tokens, throughput, and cost (unpriced: TPOT).
+
+    Of batches: how they were completed.
+    """
+    if sheet.batches:
+        return completion(sheet)
     at = [] if sheet.axis.single else [f"numbers beside dots: {sheet.axis.label}"]
     small = [
         _joined(*at, notes.samples(sheet), notes.intervals(_ttft_p50(sheet), _shape(sheet))),
@@ -143,9 +152,21 @@ def overview(sheet: Sheet) -> Figure:
 
 
 FIGURES: Final = MappingProxyType[str, Callable[[Sheet], Figure]](
-    {"latency": latency, "distribution": distribution, "throughput": throughput, "cost": cost}
+    {
+        "latency": latency,
+        "distribution": distribution,
+        "throughput": throughput,
+        "cost": cost,
+        "completion": completion,
+    }
 )
 """Each kind's function."""
+
+
+def drawable(sheet: Sheet) -> tuple[str, ...]:
+    """The kinds for which there is anything to draw."""
+    kinds = ("completion",) if sheet.batches else ("latency", "distribution", "throughput")
+    return (*kinds, *(("cost",) if priced(sheet) else ()))
 
 
 def priced(sheet: Sheet) -> bool:

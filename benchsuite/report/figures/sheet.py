@@ -87,6 +87,11 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dot for line in self.lines for dot in line.dots)
 
     @property
+    def batches(self) -> bool:
+        """All were batches: requests whose latencies nobody saw."""
+        return self.lines[0].dots[0].row.point.batch
+
+    @property
     def invalid(self) -> tuple[str, ...]:
         """Names of the runs whose numbers can't be trusted."""
         return tuple(short_id(run.manifest.run_id) for run in self.runs if run.verdict == "invalid")
@@ -156,6 +161,11 @@ def _dot(row: Summary, axis: Axis, samples: Samples | None) -> Dot:
 
 def _same_load(runs: Sequence[Run]) -> None:
     """A rate and a number in flight are no common axis, and their TTFT starts at other instants."""
+    batches = {run.manifest.run_id: run.summaries[0].point.batch for run in runs}
+    if len(set(batches.values())) > 1:
+        one = next(short_id(run_id) for run_id, batch in batches.items() if batch)
+        other = next(short_id(run_id) for run_id, batch in batches.items() if not batch)
+        raise UsageError(f"run {one} is of batches, run {other} isn't: plot them one after another")
     closed = {run.manifest.run_id: run.summaries[0].point.load == "closed" for run in runs}
     if len(set(closed.values())) > 1:
         one = next(short_id(run_id) for run_id, kind in closed.items() if kind)

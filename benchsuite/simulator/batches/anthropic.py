@@ -21,8 +21,8 @@ _TYPE: Final[dict[Fate, str]] = {"cancelled": "canceled", "expired": "expired"}
 class Pages:
     """`/v1/messages/batches`."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, scheme: str = "http") -> None:
+        self._ledger, self._scheme = ledger, scheme
 
     def register(self, site: Site) -> None:
         """Add them to a server."""
@@ -84,8 +84,7 @@ class Pages:
 
     def _shown(self, job: Job, incoming: Incoming) -> dict[str, Any]:
         ended = job.ended_s is not None
-        host = incoming.headers.get("host", "")
-        where = f"{f'http://{host}' if host else ''}{_BASE}/{job.id}/results"
+        going = "in_progress" if job.cancelled_s is None else "canceling"
         # Until all of a batch has ended each request counts as in process.
         counts = {
             "processing": 0 if ended else len(job.items),
@@ -97,15 +96,20 @@ class Pages:
         return {
             "id": job.id,
             "type": "message_batch",
-            "processing_status": "ended" if ended else "in_progress",
+            "processing_status": "ended" if ended else going,
             "request_counts": counts,
             "created_at": stamp(job.created_s),
             "expires_at": stamp(job.created_s + _DAY_S),
             "ended_at": stamp(job.ended_s),
             "archived_at": None,
             "cancel_initiated_at": stamp(job.cancelled_s),
-            "results_url": where if ended else None,
+            "results_url": f"{self._origin(incoming)}{_BASE}/{job.id}/results" if ended else None,
         }
+
+    def _origin(self, incoming: Incoming) -> str:
+        """The server by the name that its client knows; empty: it came without one."""
+        host = incoming.headers.get("host", "")
+        return f"{self._scheme}://{host}" if host else ""
 
 
 def _result(fate: Fate, page: Page) -> dict[str, Any]:

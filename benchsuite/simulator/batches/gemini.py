@@ -1,5 +1,6 @@
 """Gemini's `batchGenerateContent` with requests inline, after Google's reference of its operations."""
 
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -7,9 +8,10 @@ import msgspec
 
 from benchsuite.simulator.asked import Refused
 from benchsuite.simulator.batches.ledger import Fate, Item, Job, Ledger, asked, stamp
+from benchsuite.simulator.batches.openai import Pages as OpenAI
 from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.http import Page, json
-from benchsuite.simulator.site import Site
+from benchsuite.simulator.site import Answering, Site
 
 _TYPE: Final = "type.googleapis.com/google.ai.generativelanguage"
 _STATE: Final[dict[Fate, str]] = {
@@ -24,20 +26,28 @@ _CANCELLED: Final = 1
 
 
 class Pages:
-    """Batches below `/v1beta` and `/v1`."""
+    """Batches below `/v1beta`, and below `/v1`, where google-genai asks and OpenAI has pages too."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     def register(self, site: Site) -> None:
-        """Add them to a server."""
-        for base in ("/v1beta", "/v1"):
-            site.page("POST", f"{base}/models/{{model}}:batchGenerateContent", self.create)
-            # OpenAI's batches have the same path below /v1.
-            if base == "/v1beta":
-                site.page("GET", f"{base}/batches", self.list)
-                site.page("GET", f"{base}/batches/{{batch}}", self.get)
-            site.page("POST", f"{base}/batches/{{batch}}:cancel", self.cancel)
+        """Add them to a server, below `/v1beta`."""
+        site.page("POST", "/v1beta/models/{model}:batchGenerateContent", self.create)
+        site.page("GET", "/v1beta/batches", self.list)
+        site.page("GET", "/v1beta/batches/{batch}", self.get)
+        site.page("POST", "/v1beta/batches/{batch}:cancel", self.cancel)
+
+    def register_beside(self, other: OpenAI, site: Site) -> None:
+        """Add them below `/v1`: two paths are OpenAI's as well, and the key's header tells who asks."""
+        dialect = site.speaks("/v1beta/batches")
+        site.page("POST", "/v1/models/{model}:batchGenerateContent", self.create, dialect=dialect)
+        site.page("POST", "/v1/batches/{batch}:cancel", self.cancel, dialect=dialect)
+        for path, own, openai in (
+            ("/v1/batches", self.list, other.list),
+            ("/v1/batches/{batch}", self.get, other.get),
+        ):
+            site.page("GET", path, _by_key(own, openai, dialect.api.refusal))
 
     def create(self, incoming: Incoming, found: dict[str, str]) -> Page:
         """An operation for the requests in the body."""
@@ -108,6 +118,18 @@ class Pages:
             word = {"cancelled": "CANCELLED", "expired": "DEADLINE_EXCEEDED"}.get(job.reason, "INTERNAL")
             operation["error"] = {"code": _CANCELLED if job.reason == "cancelled" else 4, "status": word}
         return operation
+
+
+def _by_key(own: Answering, other: Answering, refusal: Callable[[Refused], Page]) -> Answering:
+    def answer(incoming: Incoming, found: dict[str, str]) -> Page:
+        if "x-goog-api-key" not in incoming.headers:
+            return other(incoming, found)
+        try:
+            return own(incoming, found)
+        except Refused as refused:
+            return refusal(refused)
+
+    return answer
 
 
 def _answer(item: Item, page: Page) -> dict[str, Any]:

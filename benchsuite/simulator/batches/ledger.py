@@ -128,8 +128,9 @@ class Ledger:
 
     def cancel(self, job: Job) -> None:
         """Answer no more of it."""
-        if job.ended_s is None:
+        if job.ended_s is None and job.cancelled_s is None:
             job.cancelled_s = self.now_s()
+        if job.ended_s is None:
             self._advance(job)
 
     def _advance(self, job: Job) -> None:
@@ -141,7 +142,7 @@ class Ledger:
         if config.expires_s:
             ends.append((job.created_s + config.expires_s, "expired"))
         if job.cancelled_s is not None:
-            ends.append((job.cancelled_s, "cancelled"))
+            ends.append((job.cancelled_s + config.cancel_s, "cancelled"))
         end_s, reason = min(ends)
         until_s = min(now_s, end_s) - job.created_s
         share = until_s / config.seconds if config.seconds else 1.0

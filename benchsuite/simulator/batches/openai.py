@@ -48,7 +48,7 @@ class Pages:
                 "object": "file",
                 "bytes": len(content),
                 "created_at": int(self._ledger.now_s()),
-                "filename": "batch.jsonl",
+                "filename": parts["file name"].decode("utf-8", "replace"),
                 "purpose": "batch",
                 "status": "processed",
             }
@@ -116,6 +116,7 @@ class Pages:
     def _shown(self, job: Job) -> dict[str, Any]:
         ended = job.ended_s is not None
         output, errors = self._files_of(job) if ended else (None, None)
+        going = "in_progress" if job.cancelled_s is None else "cancelling"
         end_field = f"{_STATUS.get(job.reason, '')}_at"
         return {
             "id": job.id,
@@ -124,14 +125,15 @@ class Pages:
             "errors": None,
             "input_file_id": job.more["input"],
             "completion_window": "24h",
-            "status": _STATUS[job.reason] if ended else "in_progress",
+            "status": _STATUS[job.reason] if ended else going,
             "output_file_id": output,
             "error_file_id": errors,
             "created_at": int(job.created_s),
             "in_progress_at": int(job.created_s),
             "expires_at": int(job.created_s) + 86_400,
             "finalizing_at": None,
-            **dict.fromkeys(("completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at")),
+            "cancelling_at": None if job.cancelled_s is None else int(job.cancelled_s),
+            **dict.fromkeys(("completed_at", "failed_at", "expired_at", "cancelled_at")),
             **({end_field: int(job.ended_s or 0)} if ended else {}),
             "request_counts": {
                 "total": len(job.items),
@@ -171,7 +173,7 @@ def _line(item: Item, fate: Fate, page: Page) -> bytes:
 
 
 def _parts(incoming: Incoming) -> dict[str, bytes]:
-    """The fields of a form, by name."""
+    """The fields of a form, by name; a `file name` beside its `file`."""
     kind = incoming.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data") or "boundary=" not in kind:
         raise Refused("invalid", "a form (multipart/form-data) is needed")
@@ -181,4 +183,6 @@ def _parts(incoming: Incoming) -> dict[str, bytes]:
         head, _, content = part.partition(b"\r\n\r\n")
         name = head.partition(b' name="')[2].partition(b'"')[0]
         found[name.decode("latin-1")] = content
+        if name == b"file":
+            found["file name"] = head.partition(b' filename="')[2].partition(b'"')[0]
     return found

@@ -20,6 +20,8 @@ _STATUSES: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 _STAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
+_NO_CONTENT: Final = "CachedContent not found (or permission denied)"
+"""Google refuses what isn't there as if it were another's, with 403."""
 
 
 class _Content(msgspec.Struct, gc=False):
@@ -93,7 +95,7 @@ class Gemini(Api):
         held: list[str] = []
         if said.cached_content:
             if said.cached_content not in self._contents:
-                raise Refused("model", "CachedContent not found (or permission denied)")
+                raise Refused("key", _NO_CONTENT)
             held = self._contents[said.cached_content][0]
         prompt = held + template + _words(said.contents, said.system_instruction)
         generation = said.generation_config or _Generation()
@@ -211,7 +213,7 @@ class Gemini(Api):
     def _name(self, incoming: Incoming) -> str:
         name = incoming.path.lstrip("/").partition("/")[2]
         if name not in self._contents:
-            raise Refused("model", "CachedContent not found (or permission denied)")
+            raise Refused("key", _NO_CONTENT)
         return name
 
     def list_models(self, incoming: Incoming, found: dict[str, str]) -> Page:

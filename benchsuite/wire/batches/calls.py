@@ -62,7 +62,7 @@ def read(tape: Tape, shape: type[_T]) -> _T | None:
         return None
     try:
         return msgspec.json.decode(tape.body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -73,7 +73,7 @@ def lines(tape: Tape, shape: type[_T]) -> Iterator[_T]:
         if line.strip():
             try:
                 yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
 
 

@@ -173,7 +173,8 @@ def _state(batch: _Batch, like: Call) -> BatchState:
         done=counts.completed,
         failed=counts.failed,
         results=tuple(calls.get(like, f"{_base(like)}files/{name}/content") for name in files),
-        label=calls.text(batch.metadata, _LABEL),
+        # Servers that copy this API may drop what is kept with a batch.
+        label=calls.text(batch.metadata, _LABEL) if batch.metadata else None,
         created_s=batch.created_at,
         took_s=calls.between(batch.created_at, ended),
         message=_why(batch.errors),

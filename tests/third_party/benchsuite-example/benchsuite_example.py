@@ -18,7 +18,7 @@ class Example:
     title = "Example"
     default_url = "http://127.0.0.1:7000"
     key_variables = ("EXAMPLE_KEY",)
-    options = ()
+    options = {}
     capabilities = Capabilities(
         exact_output=True,
         cache_off=False,
