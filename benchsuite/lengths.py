@@ -16,6 +16,8 @@ from benchsuite.workload.fit import fit, words
 
 _PROBE_S = 60.0
 _PROBES_AT_ONCE = 8
+_NAMED = 8
+"""How many listed models an error names."""
 _BAD_REQUEST = 400
 _ROOM = 64
 """Output tokens of a probe where one is too few."""
@@ -46,6 +48,15 @@ def fitted(who: Resolved, tell: Tell) -> Lengths:
             return msgspec.structs.replace(lengths, source="tokenizer") if counted else lengths
 
 
+def _other_models(who: Resolved) -> str:
+    """What the server lists instead, where the model that was asked for isn't in its list."""
+    listed = who.identity.models
+    if not listed or who.target.model in listed:
+        return ""
+    more = f" and {len(listed) - _NAMED:,} more" if len(listed) > _NAMED else ""
+    return f"; it lists {', '.join(listed[:_NAMED])}{more}: give --model as listed"
+
+
 def _charged(who: Resolved, texts: Sequence[str], tell: Tell) -> tuple[int | None, ...]:
     """Prompt tokens of each text as its answer's usage says; TargetError where nothing is answered."""
     tapes = _patiently(who, [_call(who, index, text, 1) for index, text in enumerate(texts)], tell)
@@ -60,7 +71,7 @@ def _charged(who: Resolved, texts: Sequence[str], tell: Tell) -> tuple[int | Non
             "or with an account that may ask more"
         )
     if tapes and tapes[0].status in {401, 403, 404}:
-        raise TargetError(f"the server refused a first request: {why}")
+        raise TargetError(f"the server refused a first request: {why}{_other_models(who)}")
     if tapes and all(tape.error.startswith("timeout") for tape in tapes):
         limit_s = patient(who.endpoint, _PROBE_S).connection.timeouts.first_byte_s
         raise TargetError(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchsuite.engine.decode import record
+from benchsuite.engine.decode import record, records
 from benchsuite.types import Reply, Tape
 
 MS = 1_000_000
@@ -138,3 +138,24 @@ def test_single_events_are_never_coalesced() -> None:
     heard = tape(read_ns=[5 * MS], read_user_ns=[6 * MS], read_floor_ns=[0], read_ends=[3])
     made = record(heard, Reply(arrival_ns=[5 * MS], kind=b"c", complete=True), "id")
     assert (made.reads, made.merged_events) == (1, 0)
+
+
+class Broken:
+    """A third party's driver with a fault."""
+
+    def decode(self, heard: Tape) -> Reply:
+        if heard.index == 1:
+            raise KeyError("choices")
+        return OK
+
+
+def test_a_driver_that_fails_costs_one_answer_and_not_the_others() -> None:
+    made = list(records((tape(index=index) for index in range(3)), Broken(), "run-"))  # type: ignore[arg-type]
+    assert [each.outcome for each in made] == ["ok", "http_error", "ok"]
+    assert made[1].error_kind == "driver"
+
+
+def test_counts_that_can_not_be_are_none() -> None:
+    odd = Reply(complete=True, prompt_tokens=10**30, output_tokens=-1, cached_tokens=2**31 - 1)
+    made = record(tape(), odd, "id")
+    assert (made.prompt_tokens, made.output_tokens, made.cached_tokens) == (None, None, 2**31 - 1)

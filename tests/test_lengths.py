@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
+
 from benchsuite.driver import load
 from benchsuite.engine.endpoint import resolve
+from benchsuite.errors import TargetError
 from benchsuite.lengths import fitted
 from benchsuite.simulator import SimConfig, running
 from benchsuite.target import Resolved
@@ -11,13 +14,13 @@ from benchsuite.types import Connection, Identity, Target
 from benchsuite.workload.fit import words
 
 
-def who(driver, url):
-    target = Target(backend=driver.name, url=url, model="sim-model")
+def who(driver, url, model="sim-model"):
+    target = Target(backend=driver.name, url=url, model=model)
     return Resolved(
         driver=driver,
         target=target,
         endpoint=resolve(target, Connection()),
-        identity=Identity(server="sim"),
+        identity=Identity(server="sim", models=("sim-model",)),
         attached=True,
     )
 
@@ -33,6 +36,13 @@ def test_usage_comes_first_and_without_a_tokenizer_lengths_are_assumed():
         assert fitted(who(load("vllm"), simulator.url), lambda stage: None).source == "usage"
     with running(SimConfig(usage=False, itl_ms=0, ttft_ms=0)) as simulator:
         assert fitted(who(load("sim"), simulator.url), lambda stage: None).source == "assumed"
+
+
+def test_a_model_that_isnt_there_is_answered_with_those_that_are():
+    with running(SimConfig(strict=True)) as simulator, pytest.raises(TargetError) as told:
+        fitted(who(load("sim"), simulator.url, "nope"), lambda stage: None)
+    assert "HTTP 404" in str(told.value)
+    assert str(told.value).endswith("; it lists sim-model: give --model as listed")
 
 
 class Roomy(type(load("sim"))):

@@ -98,6 +98,8 @@ def test_each_trial_is_a_line_of_what_its_polls_found(live):
     assert {line.get_drawstyle() for line in figure.axes[0].lines if line.get_gid() in lines(figure)} == {
         "steps-post"
     }
+    keys = figure.legends[0].get_lines()
+    assert len({line.get_linestyle() for line in keys}) == 2, "equal lines that lie on one another are seen"
     legend, words = texts(figure)
     assert legend == ["trial 1", "trial 2"]
     assert "40 requests in 2 batches · 2 of them without a good answer" in words

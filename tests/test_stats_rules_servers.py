@@ -162,6 +162,14 @@ def test_no_rate_is_proposed_above_the_one_that_was_refused():
     assert only("errors", point=point, **refused).advice == "measure at what it allows: --rate 3.6"
 
 
+def test_a_batchs_failures_are_looked_up_in_the_run_not_in_a_vendors_log():
+    failed = {"ok": 900, "error_kinds": {"bad_request": 100}}
+    batch = msgspec.structs.replace(SOUND.point, concurrency=None, batch=True)
+    told = {each.code: each.advice for each in judged(point=batch, **failed)}
+    assert "show RUN --format jsonl" in told["errors"]
+    assert only("errors", **failed).advice == "look at the server's log"
+
+
 def test_nobody_answered_is_no_rate_to_propose():
     found = only(
         "no_answers", ok=0, error_kinds={"rate_limited": 1000}, answered_per_s=0.0, retry_after_s=1.0

@@ -190,7 +190,13 @@ def _run(options: "Options", store: "Store") -> "Run":
             return library.run(options, store, tell=teller, interrupt=interrupt)
         except KeyboardInterrupt:
             if teller.measuring:
-                click.echo("`benchsuite store recover` keeps what was heard so far", err=True)
+                batch = options.workload.batch
+                click.echo(
+                    "`benchsuite batch resume` goes on with it"
+                    if batch
+                    else "`benchsuite store recover` keeps what was heard so far",
+                    err=True,
+                )
             raise
 
 

@@ -149,7 +149,11 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
                 "--spec", metavar="FILE", help="Your API as a .toml file, for --backend http (its default)."
             ),
             click.option(
-                "--option", type=pair, multiple=True, metavar="K=V", help="An option of the backend; `backends NAME` lists them."
+                "--option",
+                type=pair,
+                multiple=True,
+                metavar="K=V",
+                help="An option of the backend; `backends NAME` lists them.",
             ),
         ),
     ),

@@ -14,6 +14,8 @@ from benchsuite.wire.errors import retry_delay_s
 _HIDDEN_NS = 1_000_000
 """Two events in one read count as coalesced when the first may have come this much earlier."""
 
+_MOST_TOKENS = 2**31
+
 _REFUSED = frozenset({"connect", "tls", "proxy", "timeout_connect"})
 
 
@@ -22,7 +24,15 @@ def records(
 ) -> Iterator[Record]:
     """Each tape as its record; `id_prefix` + index is the request id that was sent."""
     for tape in tapes:
-        yield record(tape, driver.decode(tape), f"{id_prefix}{tape.index}", keep_text)
+        yield record(tape, decoded(tape, driver), f"{id_prefix}{tape.index}", keep_text)
+
+
+def decoded(tape: Tape, driver: Driver) -> Reply:
+    """The answer as its driver reads it; a driver that fails costs one answer, not a trial's records."""
+    try:
+        return driver.decode(tape)
+    except Exception as error:
+        return Reply(error_kind="driver", error_message=f"the driver can't read it: {type(error).__name__}")
 
 
 def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -> Record:
@@ -48,10 +58,10 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
         last_token_ns=arrivals[-1] if arrivals else None,
         end_ns=tape.end_ns,
         gaps_us=gaps_us(arrivals),
-        prompt_tokens=reply.prompt_tokens,
-        output_tokens=reply.output_tokens,
-        cached_tokens=reply.cached_tokens,
-        reasoning_tokens=reply.reasoning_tokens,
+        prompt_tokens=_count(reply.prompt_tokens),
+        output_tokens=_count(reply.output_tokens),
+        cached_tokens=_count(reply.cached_tokens),
+        reasoning_tokens=_count(reply.reasoning_tokens),
         streamed_reasoning=b"r" in reply.kind,
         finish_reason=reply.finish_reason,
         reads=reads,
@@ -63,10 +73,15 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
         tls_us=tape.tls_ns // 1000 if tape.tls_ns else None,
         server_timings=msgspec.json.encode(reply.server_timings).decode() if reply.server_timings else None,
         text="".join(reply.texts) if keep_text else None,
-        cache_write_tokens=reply.cache_write_tokens,
-        cache_write_1h_tokens=reply.cache_write_1h_tokens,
+        cache_write_tokens=_count(reply.cache_write_tokens),
+        cache_write_1h_tokens=_count(reply.cache_write_1h_tokens),
         retry_after_s=retry_after_s(tape),
     )
+
+
+def _count(tokens: int | None) -> int | None:
+    """A server's count as far as it can be one: nobody's prompt has two billion tokens."""
+    return tokens if tokens is not None and 0 <= tokens < _MOST_TOKENS else None
 
 
 def retry_after_s(tape: Tape) -> float | None:

@@ -24,6 +24,7 @@ SHORTEST_ROUND_TRIP_MS = 1.0
 _ADVICE_BY_ERROR = MappingProxyType(
     {
         "auth": "check the key",
+        "driver": "the backend's driver has a fault: tell its author",
         "not_found": "check --url and --model",
         "rate_limited": "lower --concurrency or --rate to what the account may have",
         "overloaded": "lower --concurrency or --rate",
@@ -277,7 +278,9 @@ _FOR_BATCHES: Final = (
 def _about_errors(facts: Facts) -> str:
     """What to do about the most frequent kind of error."""
     worst = max(facts.error_kinds, key=facts.error_kinds.__getitem__, default="")
-    advice = _ADVICE_BY_ERROR.get(worst, "look at the server's log")
+    # Nobody has the log of a vendor's batch, but each request's fate is in the run.
+    where = "`show RUN --format jsonl` has each of them" if facts.point.batch else "look at the server's log"
+    advice = _ADVICE_BY_ERROR.get(worst, where)
     if worst == "rate_limited" and facts.answered_per_s:
         allowed = min(facts.answered_per_s, facts.point.rate or facts.answered_per_s)
         advice = f"measure at what it allows: --rate {PROPOSED_SHARE * allowed:.2g}"

@@ -14,7 +14,7 @@ from benchsuite.errors import TargetError
 from benchsuite.servers.launch import launched, prepared, resolve_model
 from benchsuite.testing import request as planned
 from benchsuite.testing import tape
-from benchsuite.types import Noun, Target
+from benchsuite.types import Call, Noun, Target
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -163,3 +163,19 @@ def test_words_about_reasoning_break_nothing(running):
     for reasoning in ("off", "low", "high"):
         reply = replied(driver, target, "able baker", reasoning=reasoning)
         assert reply.output_tokens == 3
+
+
+def test_a_prompt_of_token_ids_counts_them_where_it_is_said_to(running):
+    """Through completions; who takes no ids refuses them or counts something else."""
+    _, driver, target = running
+    ids = list(range(300, 340))
+    body = {"model": target.model, "prompt": ids, "max_tokens": 1, "stream": False}
+    call = Call(
+        method="POST",
+        path="/v1/completions",
+        headers={"Content-Type": "application/json"},
+        body=msgspec.json.encode(body),
+    )
+    heard = exchanged(call, target.url)
+    counted = driver.decode(heard).prompt_tokens if heard.status == 200 else None
+    assert (counted == len(ids)) == driver.capabilities.token_ids, (heard.status, counted)
