@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from benchsuite.conclude import keep_info, priced
+from benchsuite.engine.decode import token_count
 from benchsuite.store.batches import Batch
 from benchsuite.store.runs import RunDir
 from benchsuite.types import BatchInfo, Manifest, Outcome, Record, Reply, TrialInfo
@@ -109,10 +110,10 @@ def _record(batch: Batch, index: int, answer: Answer | None) -> Record:
         last_token_ns=None,
         end_ns=_end_ns(batch),
         gaps_us=(),
-        prompt_tokens=reply.prompt_tokens,
-        output_tokens=reply.output_tokens,
-        cached_tokens=reply.cached_tokens,
-        reasoning_tokens=reply.reasoning_tokens,
+        prompt_tokens=token_count(reply.prompt_tokens),
+        output_tokens=token_count(reply.output_tokens),
+        cached_tokens=token_count(reply.cached_tokens),
+        reasoning_tokens=token_count(reply.reasoning_tokens),
         streamed_reasoning=False,
         finish_reason=reply.finish_reason,
         reads=0,
@@ -123,8 +124,8 @@ def _record(batch: Batch, index: int, answer: Answer | None) -> Record:
         connect_us=None,
         tls_us=None,
         server_timings=msgspec.json.encode(reply.server_timings).decode() if reply.server_timings else None,
-        cache_write_tokens=reply.cache_write_tokens,
-        cache_write_1h_tokens=reply.cache_write_1h_tokens,
+        cache_write_tokens=token_count(reply.cache_write_tokens),
+        cache_write_1h_tokens=token_count(reply.cache_write_1h_tokens),
     )
 
 

@@ -58,10 +58,10 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
         last_token_ns=arrivals[-1] if arrivals else None,
         end_ns=tape.end_ns,
         gaps_us=gaps_us(arrivals),
-        prompt_tokens=_count(reply.prompt_tokens),
-        output_tokens=_count(reply.output_tokens),
-        cached_tokens=_count(reply.cached_tokens),
-        reasoning_tokens=_count(reply.reasoning_tokens),
+        prompt_tokens=token_count(reply.prompt_tokens),
+        output_tokens=token_count(reply.output_tokens),
+        cached_tokens=token_count(reply.cached_tokens),
+        reasoning_tokens=token_count(reply.reasoning_tokens),
         streamed_reasoning=b"r" in reply.kind,
         finish_reason=reply.finish_reason,
         reads=reads,
@@ -73,13 +73,13 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
         tls_us=tape.tls_ns // 1000 if tape.tls_ns else None,
         server_timings=msgspec.json.encode(reply.server_timings).decode() if reply.server_timings else None,
         text="".join(reply.texts) if keep_text else None,
-        cache_write_tokens=_count(reply.cache_write_tokens),
-        cache_write_1h_tokens=_count(reply.cache_write_1h_tokens),
+        cache_write_tokens=token_count(reply.cache_write_tokens),
+        cache_write_1h_tokens=token_count(reply.cache_write_1h_tokens),
         retry_after_s=retry_after_s(tape),
     )
 
 
-def _count(tokens: int | None) -> int | None:
+def token_count(tokens: int | None) -> int | None:
     """A server's count as far as it can be one: nobody's prompt has two billion tokens."""
     return tokens if tokens is not None and 0 <= tokens < _MOST_TOKENS else None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from benchsuite.driver import Driver
+from benchsuite.engine.decode import decoded
 from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import Status, segments
 from benchsuite.types import Phase, Point, Progress
@@ -79,7 +80,7 @@ class Sampler:
             self._reader = SpoolReader(newest)
         self._reader.skip_to_last(_NEWEST_BYTES)
         for tape in self._reader.read(limit=_SAMPLE):
-            reply = self._driver.decode(tape)
+            reply = decoded(tape, self._driver)
             if reply.arrival_ns:
                 self._ttft_ms.append((reply.arrival_ns[0] - tape.sent_ns) / 1e6)
                 self._tokens.append(reply.output_tokens or len(reply.arrival_ns))
