@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from benchsuite import __version__, batch
+from benchsuite import __version__
 from benchsuite.asked import Options
+from benchsuite.batch import runs as batch
 from benchsuite.caches import uploaded
 from benchsuite.conclude import conclude, decode_segment, keep_trial, owned
 from benchsuite.driver import Driver, HidesOptions, ResetsCache

@@ -75,10 +75,8 @@ def test_doctor_says_which_engines_can_be_started_here(startable, monkeypatch):
 
 def test_a_backend_lists_the_settings_of_its_engine_with_what_they_mean(capsys):
     assert main(["backends", "vllm"]) == 0
-    shown = capsys.readouterr().out.splitlines()
-    rows = {
-        line.split()[0]: " ".join(line.split()[1:]) for line in shown[shown.index("") :] if line[:2] == "  "
-    }
+    shown = capsys.readouterr().out.partition("\nSettings where")[2].splitlines()
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in shown if line[:2] == "  "}
     settings = load("vllm").settings
     assert list(rows) == list(settings)
     assert rows["tp"] == settings["tp"].help

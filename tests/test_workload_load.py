@@ -6,6 +6,7 @@ import pytest
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Slo, Workload
+from benchsuite.workload import schema
 from benchsuite.workload.card import card, measured_s
 from benchsuite.workload.load import load, overridden, parse_slo, points, shipped, workload_digest
 
@@ -240,3 +241,25 @@ def test_the_card_of_a_batch_says_what_it_does():
     assert rows["Stop"] == "a trial is a batch of 50 requests"
     assert rows["Cache"].startswith("shared: ") and "half of it" in rows["Cache"]
     assert rows["Output"].endswith("reasoning low")
+
+
+def test_a_batch_is_one_trial_unless_more_are_asked_for():
+    text = BATCHED.format("")
+    assert schema.parsed(text, "my.toml").trials == 1
+    assert schema.parsed(BATCHED.format("trials = 2"), "my.toml").trials == 2
+
+
+BATCHED = """
+name = "b"
+version = 1
+description = "d"
+[prompts]
+tokens = 64
+[outputs]
+tokens = 16
+[load]
+batch = true
+[stop]
+requests = 10
+{}
+"""

@@ -71,7 +71,7 @@ def listed(store_path: str | None) -> None:
 @click.pass_context
 def resume(ctx: click.Context, /, **given: Any) -> None:
     """Go on with RUN: submit what wasn't, wait, fetch the answers."""
-    from benchsuite import batch as library
+    from benchsuite.batch import runs as library
     from benchsuite.cli.run import INVALID, show_runs, stoppable
     from benchsuite.cli.telling import telling
     from benchsuite.engine.trial import Interrupt
@@ -88,7 +88,7 @@ def resume(ctx: click.Context, /, **given: Any) -> None:
 @_asking
 def status(**given: Any) -> None:
     """Ask the server how far RUN is; nothing is changed."""
-    from benchsuite import batch as library
+    from benchsuite.batch import runs as library
     from benchsuite.report.batches import status_line
 
     run_dir, options, _ = _named(given)
@@ -100,7 +100,7 @@ def status(**given: Any) -> None:
 @_asking
 def cancel(**given: Any) -> None:
     """Ask for RUN's end; `batch resume` then keeps what was answered."""
-    from benchsuite import batch as library
+    from benchsuite.batch import runs as library
     from benchsuite.types import Progress, Stage
 
     def tell(told: Stage | Progress) -> None:

@@ -83,6 +83,7 @@ def _faults(command: Any) -> Any:
 @click.option(
     "--batch-fail", "batch_fail_rate", type=share, metavar="SHARE", help="Its requests that fail. [0]"
 )
+@click.option("--batch-cancel", "batch_cancel_s", type=seconds, metavar="TIME", help="Cancelling takes. [0]")
 @click.option("--batch-log", metavar="FILE", help="Write down each batch that was handed in.")
 @_faults
 @click.option("--stall-for", "stall_s", type=seconds, metavar="TIME", help="Then close; 0: never. [0]")

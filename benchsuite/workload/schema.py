@@ -168,6 +168,9 @@ def parsed(text: str, source: str) -> Workload:
     for key in _REQUIRED:
         if _FIELDS[key] not in values:
             raise UsageError(f"{source}: {label(key)} is missing")
+    if values.get("batch"):
+        # Each is a batch of its own, and paid for.
+        values.setdefault("trials", 1)
     slo = Slo(**{field: values.pop(field) for field in Slo.__struct_fields__ if field in values})
     return made({**values, "slo": slo}, f"{source}: ")
 

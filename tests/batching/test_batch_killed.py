@@ -6,7 +6,7 @@ import sys
 import msgspec
 import pytest
 
-from benchsuite.batch_session import Pace, Session
+from benchsuite.batch.session import Pace, Session
 from benchsuite.driver import load
 from benchsuite.engine.endpoint import resolve
 from benchsuite.engine.trial import Interrupt
@@ -147,6 +147,6 @@ def test_a_key_is_said_again_when_it_is_old(serving, monkeypatch):
     session = Session(load("openai"), target, endpoint, Pace(), Interrupt(), lambda: next(keys))
     assert session.state(job.id).total == 1
     assert session.target.key == "first"
-    monkeypatch.setattr("benchsuite.batch_session.is_old", lambda _since_ns: True)
+    monkeypatch.setattr("benchsuite.batch.session.is_old", lambda _since_ns: True)
     assert session.state(job.id).total == 1
     assert session.target.key == "second"

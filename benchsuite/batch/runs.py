@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from benchsuite.asked import Options, key_of
-from benchsuite.batch_records import Answers, custom_id, keep
-from benchsuite.batch_session import Pace, Session
+from benchsuite.batch.records import Answers, custom_id, keep
+from benchsuite.batch.session import Pace, Session
 from benchsuite.conclude import conclude, owned
 from benchsuite.driver import BatchApi, BatchState, Driver, load
 from benchsuite.engine.endpoint import resolve

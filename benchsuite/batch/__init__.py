@@ -1,0 +1,1 @@
+"""A run over a batch API: handed in once, awaited, fetched; through any crash."""
