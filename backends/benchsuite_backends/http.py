@@ -1,6 +1,7 @@
 """Any streaming HTTP API, described in a file: `--backend http --spec my-api.toml`."""
 
 from collections.abc import Mapping
+from importlib.resources import files
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -9,7 +10,6 @@ from benchsuite.errors import UsageError
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import custom
 from benchsuite.wire.spec import parse
-from benchsuite.wire.spec_example import EXAMPLE
 
 
 class Http:
@@ -50,7 +50,7 @@ class Http:
 
     def example(self) -> str:
         """A specification with every key explained."""
-        return EXAMPLE
+        return files("benchsuite_backends").joinpath("my-api.toml").read_text(encoding="utf-8")
 
     def launch(self, target: Target) -> Launch | None:
         """Attach only."""

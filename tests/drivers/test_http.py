@@ -12,7 +12,6 @@ from benchsuite.errors import UsageError
 from benchsuite.testing import KEY, DriverConformance, Recording, load_tape, request, tape
 from benchsuite.types import Target
 from benchsuite.wire import openai
-from benchsuite.wire.spec_example import EXAMPLE
 from benchsuite_backends.http import Http
 
 URL = "http://127.0.0.1:8000"
@@ -370,7 +369,7 @@ def test_without_a_specification_it_says_how_to_get_one():
 def test_the_example_is_complete_and_works():
     from benchsuite.wire.spec import Answer, Asked, Claims, Identify, Spec, Usage
 
-    one = load("http", {"spec": EXAMPLE})
+    one = load("http", {"spec": Http().example()})
     sent = json.loads(one.encode(request("hi"), target()).body)
     assert sent == {"model": "m", "input": "hi", "max_new_tokens": 16, "stream": True}
     heard = tape(
@@ -378,8 +377,8 @@ def test_the_example_is_complete_and_works():
     )
     reply = one.decode(heard)
     assert (reply.texts, reply.prompt_tokens, reply.output_tokens, reply.complete) == (["a"], 2, 1, True)
-    uncommented = re.sub(r"(?m)^# (?=\[|\w+ = )", "", EXAMPLE)
+    uncommented = re.sub(r"(?m)^# (?=\[|\w+ = )", "", Http().example())
     assert load("http", {"spec": uncommented.replace("stream = true", "stream = true\nignore_eos = true")})
     for table in (Spec, Asked, Answer, Usage, Identify, Claims):
         for key in table.__struct_fields__:
-            assert key in {"digest", "data", "prefix"} or re.search(rf"\b{key}\b", EXAMPLE), key
+            assert key in {"digest", "data", "prefix"} or re.search(rf"\b{key}\b", Http().example()), key

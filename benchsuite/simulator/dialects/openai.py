@@ -92,6 +92,9 @@ class OpenAI(Api):
         else:
             prompt = _plain(said.prompt, template)
         limit = said.max_tokens if said.max_completion_tokens is None else said.max_completion_tokens
+        if config.engine == "ollama":
+            # Cut without a word, as at its own door; here nobody can ask for another context.
+            prompt = prompt[-min(config.num_ctx, config.context_tokens) :]
         tokens = room(config, len(prompt), limit)
         options = said.stream_options or _StreamOptions()
         cached = said.cache_prompt is not False
