@@ -19,7 +19,7 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 unit: .venv/.dev
-	$(BIN)/pytest $(addprefix --ignore=,$(ENGINES))
+	$(BIN)/pytest $(addprefix --ignore=,$(ENGINES) tests/sdks)
 
 # vLLM (CPU), MLX and transformers, each in an environment of its own in the user's cache: made once,
 # then used again. It takes about 6 GB of disk.
