@@ -117,6 +117,7 @@ class Dialect:
         self._config = config
         self._vocabulary = Vocabulary(config)
         self._ready: dict[tuple[object, ...], list[bytes]] = {}
+        self._finals: dict[tuple[object, ...], bytes] = {}
 
     def read(self, incoming: Incoming, kind: str, found: dict[str, str]) -> Asked | Page:
         """As the API's."""
@@ -155,7 +156,22 @@ class Dialect:
         return framed(self.api.event(answer.asked, self._last_piece(answer), answer), plain)
 
     def final(self, answer: Answer, plain: bool) -> bytes:
-        """The last token event and the stream's end."""
+        """The last token event and the stream's end; those of the latest kinds of answers are kept."""
+        asked, times = answer.asked, answer.times
+        key = (
+            *(asked.kind, asked.model, asked.forms, asked.include_usage, asked.shown, asked.prompt_tokens),
+            *(asked.output_tokens, asked.reasoning, asked.load_ns, answer.tokens, answer.reasoning),
+            *(answer.cached, answer.written, answer.stopped, plain),
+            *(times.queue_ns, times.load_ns, times.prefill_ns, times.decode_ns),
+        )
+        data = self._finals.get(key)
+        if data is None:
+            if len(self._finals) >= _MOST_SHAPES:
+                self._finals.clear()
+            data = self._finals[key] = self._final(answer, plain)
+        return data
+
+    def _final(self, answer: Answer, plain: bool) -> bytes:
         piece = self._last_piece(answer)
         data = b"".join(framed(part, plain) for part in self.api.final(answer, piece))
         if piece.kind == "content" and piece.start == 0 and piece.number:

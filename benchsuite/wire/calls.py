@@ -39,7 +39,7 @@ def post(
     key_header: str = "Authorization",
 ) -> Call:
     """A POST of JSON, the target's `extra_body` merged in; `more` headers stand before the target's own."""
-    own = {name.lower() for name in target.headers}
+    own = {name.lower() for name in target.headers} if more else ()
     kept = {name: value for name, value in more.items() if name.lower() not in own}
     return Call(
         method="POST",

@@ -192,20 +192,19 @@ def _streamed(tape: Tape) -> Reply:
     arrival_ns: list[int] = []
     kinds = bytearray()
     texts: list[str] = []
-    usage = finish_reason = None
+    finish_reason = None
     notes: list[_Chunk] = []
     for chunk, arrived_ns in zip(stream.chunks, stream.arrival_ns, strict=True):
-        if chunk.usage is not None:
-            usage = chunk.usage
-        elif chunk.x_groq is not None and usage is None:
-            usage = chunk.x_groq.usage
-        if chunk.timings or chunk.metrics or chunk.error is not None or chunk.time_info or chunk.perf_metrics:
+        choices = chunk.choices
+        # All but texts comes with an answer's end or by itself; looking for it everywhere would be slow.
+        if not choices or chunk.usage is not None:
             notes.append(chunk)
-        for choice in chunk.choices or ():
+        for choice in choices or ():
             if choice.index:
                 continue
             if choice.finish_reason is not None:
                 finish_reason = choice.finish_reason
+                notes.append(chunk)
             delta = choice.delta
             kind = CONTENT
             if delta is None:
@@ -225,6 +224,7 @@ def _streamed(tape: Tape) -> Reply:
                 arrival_ns.append(arrived_ns)
                 kinds.append(kind)
                 texts.append(text)
+    usage = _usage_of(notes)
     error, message = _stream_error(notes, stream.unreadable)
     return Reply(
         arrival_ns=arrival_ns,
@@ -291,6 +291,17 @@ def _counts(usage: _Usage | None) -> dict[str, Any]:
     }
 
 
+def _usage_of(notes: list[_Chunk]) -> _Usage | None:
+    """The last usage told; Groq may tell it in a place of its own."""
+    usage = None
+    for chunk in notes:
+        if chunk.usage is not None:
+            usage = chunk.usage
+        elif chunk.x_groq is not None and usage is None:
+            usage = chunk.x_groq.usage
+    return usage
+
+
 def _stream_error(notes: list[_Chunk], unreadable: int) -> tuple[str, str]:
     """The first error that a stream carried; events that can't be read count as one."""
     for chunk in notes:
@@ -301,18 +312,22 @@ def _stream_error(notes: list[_Chunk], unreadable: int) -> tuple[str, str]:
     return "", ""
 
 
+_ENDS: Final = ("completion_time", "total_time")
+"""Groq's times of an answer's end, without which it tells none."""
+
+
 def _timings(notes: list[_Chunk], usage: _Usage | None) -> dict[str, float]:
     """Each server's own timings under their own names, nested ones with a dot."""
     found: dict[str, float] = {}
     for chunk in notes:
         for said in (chunk.timings, chunk.metrics, chunk.time_info, chunk.perf_metrics):
-            found |= _flat(said or {})
-    # Cerebras puts the time of day among its times.
-    found.pop("created", None)
-    for name in ("queue_time", "prompt_time", "completion_time", "total_time"):
-        value = getattr(usage, name, None)
-        if value is not None:
-            found[name] = value
+            if said:
+                found |= _flat(said)
+        # Cerebras puts the time of day among its times.
+        found.pop("created", None)
+    if usage is not None and (usage.total_time is not None or usage.completion_time is not None):
+        times = {name: getattr(usage, name) for name in ("queue_time", "prompt_time", *_ENDS)}
+        found |= {name: value for name, value in times.items() if value is not None}
     return found
 
 

@@ -1,6 +1,7 @@
 """What servers say of their own time in headers, under the headers' own names."""
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
 from benchsuite.types import Tape
@@ -21,9 +22,15 @@ HEADERS: Final = frozenset(
 
 def header_timings(tape: Tape) -> dict[str, float]:
     """Those of the known headers that hold a number; units are the server's."""
-    found: dict[str, float] = {}
-    for name, value in tape.headers:
+    return dict(_timings(tape.headers))
+
+
+@lru_cache(maxsize=16)
+def _timings(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, float], ...]:
+    """Most answers of a server have the very same headers."""
+    found = []
+    for name, value in headers:
         if name.lower() in HEADERS:
             with suppress(ValueError):
-                found[name.lower()] = float(value)
-    return found
+                found.append((name.lower(), float(value)))
+    return tuple(found)
