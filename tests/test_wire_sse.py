@@ -88,3 +88,23 @@ def test_reads_without_body_bytes_shift_nothing() -> None:
     one = len(b'data: {"a":1}\n\n')
     heard = tape(body, ends=[0, one, 2 * one, len(body), len(body)], start_ns=0)
     assert sse.decode(heard, OBJECTS).arrival_ns == [2_000_000, 3_000_000]
+
+
+def test_one_read_gives_the_same_as_many() -> None:
+    whole = b'data: {"a":1}\n\ndata: {"a":2}\n\ndata: [DONE]\n\n'
+    bodies = (
+        whole,
+        whole.replace(b"data: [DONE]\n\n", b""),
+        whole + b'data: {"a":3}\n\n',
+        b'data: {"a":1},{"a":9}\n\ndata: {"a":2}\n\n',
+        b'data: {"a":1}\n\n: ping\n\ndata: {"a":2}\n\n',
+        b'data: {"a":1}\n\ndata: {"a":',
+        b"data: [DONE]\n\n",
+        b"data: ",
+        b"",
+    )
+    for body in bodies:
+        once = sse.decode(tape(body), OBJECTS)
+        each = sse.decode(tape(body, ends=range(1, len(body) + 1)), OBJECTS)
+        assert (once.chunks, once.done, once.unreadable) == (each.chunks, each.done, each.unreadable), body
+        assert set(once.arrival_ns) <= {tape(body).end_ns} and len(once.arrival_ns) == len(once.chunks)
