@@ -121,7 +121,7 @@ class Writer:
         self.parts: list[bytes] = []
         self.size = 0
         self.escaped = likely(draw, 0.2)
-        """Everything beyond ASCII as `\\uXXXX`, as Python's json does it."""
+        """Everything beyond ASCII as escapes, as Python's json does it."""
 
     def put(self, data: bytes) -> None:
         self.parts.append(data)
