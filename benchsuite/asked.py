@@ -7,6 +7,7 @@ from benchsuite.driver import (
     Configurable,
     Driver,
     LoadsModels,
+    PreparesCache,
     ResetsCache,
     engine_arguments,
 )
@@ -88,6 +89,8 @@ def check_asked(driver: Driver, options: Options) -> None:
             f"--cache {options.workload.cache} can't be had from {driver.title}; "
             f"it can: {', '.join(can.caching) or 'none'}"
         )
+    if isinstance(driver, PreparesCache) and options.options.get("cache") == "explicit":
+        _check_upload(options)
     if options.workload.reasoning and not can.reasoning:
         raise UsageError(f"--reasoning doesn't reach {driver.title}; leave it out, or use --extra-body")
     if options.pull and not isinstance(driver, LoadsModels):
@@ -115,6 +118,17 @@ def _check_batch(driver: Driver, options: Options) -> None:
     own |= {"--bodies": options.bodies is not None, "--reset-cache": options.reset_cache}
     if name := next((name for name, value in own.items() if value), ""):
         raise UsageError(f"{name} doesn't go with --batch-api; leave it out")
+
+
+def _check_upload(options: Options) -> None:
+    """The same for prefixes that are uploaded before they are used: there has to be one that is shared."""
+    if options.workload.batch or options.bodies is not None:
+        name = "--batch-api" if options.workload.batch else "--bodies"
+        raise UsageError(f"--option cache=explicit doesn't go with {name}; leave it out")
+    if options.workload.cache != "shared":
+        raise UsageError(
+            "--option cache=explicit uploads a shared prefix; add --cache shared or leave it out"
+        )
 
 
 def _check_engine(driver: Driver, options: Options) -> None:

@@ -16,14 +16,20 @@ from typing import ClassVar, Final, Literal, Protocol, runtime_checkable
 from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Call, Identity, Noun, Reply, Request, Tape, Target
 
-CACHED_BY_ITSELF: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "each prompt begins with words of its own",
-        "warm": "the server's own prefix cache",
-        "shared": "the server's own prefix cache",
-    }
-)
-"""How the workload's cache words come true where a request can't say anything about caching."""
+OWN_WORDS: Final = "each prompt begins with words of its own"
+AFTER_TEMPLATE: Final = f"{OWN_WORDS}; the chat template before them stays cached"
+
+
+def caching(kept: str, *, cold: str = OWN_WORDS) -> Mapping[CacheMode, str]:
+    """How the workload's cache words come true where `kept` holds for warm and for shared prompts."""
+    return MappingProxyType({"cold": cold, "warm": kept, "shared": kept})
+
+
+CACHED_BY_ITSELF: Final = caching("the server's own prefix cache")
+"""The same where a request can't say anything about caching."""
+
+MODELS_CACHE: Final = "/models-cache"
+"""Where an image looks for models, unless it has a place of its own: no user's home, which may be missing."""
 
 
 class Capabilities(Noun, frozen=True, kw_only=True):
@@ -134,7 +140,7 @@ class Launch(Noun, frozen=True, kw_only=True):
     image: str = ""
     image_argv: tuple[str, ...] = ()
     image_port: int = 8000
-    image_cache: str = "/root/.cache/huggingface"
+    image_cache: str = MODELS_CACHE
     image_volume: bool = False
     daemon: bool = False
     end: tuple[str, ...] = ()
@@ -178,6 +184,14 @@ class Hosted(Protocol):
 
     key_page: str
     """Where one gets a key; empty: it is one's own server and may need none."""
+
+
+@runtime_checkable
+class KnowsPlace(Protocol):
+    """A backend whose address says where its models run."""
+
+    def place(self, target: Target) -> str:
+        """The region that the target's URL names; empty: it names none."""
 
 
 @runtime_checkable
@@ -243,12 +257,13 @@ class ResetsCache(Protocol):
 class PreparesCache(Protocol):
     """A backend where a shared prompt prefix is uploaded before it is used (Gemini's `cachedContents`).
 
-    What it is called there goes into `Target.caches`, under the prefix itself, before the first request;
-    afterwards it is removed.
+    Its user asks for that with `--option cache=explicit`, which such a driver lists among its options and
+    which is refused where no prefix is shared or none would be uploaded. What it is called there goes into
+    `Target.caches`, under the prefix itself, before the first request; afterwards it is removed.
     """
 
     def cache_call(self, prefix: str, target: Target) -> Call | None:
-        """Upload it; None: with this target's options nothing has to be uploaded."""
+        """Upload it; None: without that option nothing is uploaded."""
 
     def cache_name(self, tape: Tape) -> str | None:
         """What it is called there; None: it was refused."""
@@ -313,16 +328,10 @@ class BatchApi(Protocol):
     label; answers come in any order. Too many requests for one batch are a UsageError.
     """
 
-    def batch_upload(self, requests: Sequence[tuple[str, Request]], target: Target) -> Call | None:
-        """Upload the requests as a file; None: they go into the create call itself."""
-
-    def batch_uploaded(self, tape: Tape) -> str | None:
-        """The uploaded file's name there; None: it was refused."""
-
     def batch_create(
         self, requests: Sequence[tuple[str, Request]], upload: str, label: str, target: Target
     ) -> Call:
-        """Create the batch, of the uploaded file or of the requests themselves.
+        """Create the batch, of the uploaded file or, where `upload` is empty, of the requests themselves.
 
         `label` is ours and unique: it is stored with the batch where the server has room for it.
         """
@@ -347,6 +356,17 @@ class BatchApi(Protocol):
 
     def batch_cancel(self, batch_id: str, target: Target) -> Call:
         """Ask for its end."""
+
+
+@runtime_checkable
+class UploadsBatches(BatchApi, Protocol):
+    """A batch API that takes the requests as a file first; elsewhere they go into the create call."""
+
+    def batch_upload(self, requests: Sequence[tuple[str, Request]], target: Target) -> Call:
+        """Upload the requests as a file."""
+
+    def batch_uploaded(self, tape: Tape) -> str | None:
+        """The uploaded file's name there; None: it was refused."""
 
 
 def backends() -> dict[str, EntryPoint]:

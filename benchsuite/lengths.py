@@ -36,10 +36,10 @@ def fitted(who: Resolved, tell: Tell) -> Lengths:
     texts = next(conversation)
     tokenizer = None
     while True:
-        counts = _charged(who, texts, tell) if tokenizer is None else _tokens(who, tokenizer, texts)
+        counts = _charged(who, texts, tell) if tokenizer is None else _tokens(who, tokenizer, texts, tell)
         if not any(counts) and tokenizer is None and isinstance(who.driver, Tokenizes):
             tokenizer = who.driver
-            counts = _tokens(who, tokenizer, texts)
+            counts = _tokens(who, tokenizer, texts, tell)
         try:
             texts = conversation.send(counts)
         except StopIteration as end:
@@ -81,11 +81,10 @@ def _charged(who: Resolved, texts: Sequence[str], tell: Tell) -> tuple[int | Non
     return tuple(reply.prompt_tokens for reply in replies)
 
 
-def _tokens(who: Resolved, tokenizer: Tokenizes, texts: Sequence[str]) -> tuple[int | None, ...]:
+def _tokens(who: Resolved, tokenizer: Tokenizes, texts: Sequence[str], tell: Tell) -> tuple[int | None, ...]:
     """Tokens of each text as the server's tokenizer counts them."""
     calls = [tokenizer.tokenize(text, who.target) for text in texts]
-    tapes = ask(patient(who.endpoint, _PROBE_S), who.target, calls, _PROBES_AT_ONCE)
-    return tuple(map(tokenizer.token_count, tapes))
+    return tuple(map(tokenizer.token_count, _patiently(who, calls, tell)))
 
 
 def _patiently(who: Resolved, calls: Sequence[Call], tell: Tell) -> list[Tape]:
@@ -97,8 +96,7 @@ def _patiently(who: Resolved, calls: Sequence[Call], tell: Tell) -> list[Tape]:
         # What an account may ask in all doesn't come back by waiting.
         if not refused or any(who.driver.decode(tapes[index]).error_kind == "quota" for index in refused):
             break
-        waits = (wait_s(tapes[index].status, tapes[index].headers) for index in refused)
-        asked = [wait for wait in waits if wait is not None]
+        asked = [wait for index in refused if (wait := _wait_s(tapes[index])) is not None]
         seconds = max(asked) if asked else _WAIT_S * 2 ** (turn - 1)
         status = tapes[refused[0]].status
         why = "as the server asks" if asked else "for it to have room"
@@ -108,6 +106,11 @@ def _patiently(who: Resolved, calls: Sequence[Call], tell: Tell) -> list[Tape]:
         for index, tape in zip(refused, again, strict=True):
             tapes[index] = tape
     return tapes
+
+
+def _wait_s(tape: Tape) -> float | None:
+    """Seconds that a refusing server wants to be left alone from now on; None: it doesn't say."""
+    return wait_s(tape.status, tape.headers, tape.body, tape.end_ns)
 
 
 def _call(who: Resolved, index: int, text: str, output_tokens: int) -> Call:

@@ -18,6 +18,7 @@ from benchsuite.driver import (
     PreparesCache,
     ResetsCache,
     Tokenizes,
+    UploadsBatches,
 )
 from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Call, Message, Noun, Reasoning, Reply, Request, Tape, Target
@@ -243,7 +244,8 @@ def optional_calls(driver: Driver, target: Target) -> list[Call]:
 
 def _batch_calls(driver: BatchApi, target: Target) -> Iterable[Call | None]:
     requests = [("id-1", asked("a b c")), ("id-2", asked("d e f"))]
-    yield driver.batch_upload(requests, target)
+    if isinstance(driver, UploadsBatches):
+        yield driver.batch_upload(requests, target)
     yield driver.batch_create(requests, "file-1", "label-1", target)
     yield driver.batch_list(target)
     yield driver.batch_status("batch-1", target)
@@ -261,6 +263,7 @@ def read_out(driver: Driver, heard: Tape, target: Target) -> list[Any]:
         found += [driver.loading(heard)[1], driver.loaded(heard)]
     if isinstance(driver, BatchApi):
         states, _ = driver.batch_listed(heard, target) or ((), "")
-        found += [driver.batch_uploaded(heard), driver.batch_state(heard, target), *states]
-        found += driver.batch_replies(heard)
+        found += [driver.batch_state(heard, target), *states, *driver.batch_replies(heard)]
+    if isinstance(driver, UploadsBatches):
+        found.append(driver.batch_uploaded(heard))
     return [one for one in found if one is not None]

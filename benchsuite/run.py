@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from benchsuite.conclude import conclude, decode_segment, keep_trial, owned
 from benchsuite.driver import Driver, HidesOptions, ResetsCache
 from benchsuite.engine.exchange import ask
 from benchsuite.engine.progress import Sampler
+from benchsuite.engine.refusal import granted_s
 from benchsuite.engine.trial import (
     Interrupt,
     Status,
@@ -39,6 +41,7 @@ from benchsuite.shown import (
     shown_settings,
     where_it_is,
 )
+from benchsuite.store.records import read_records
 from benchsuite.store.runs import RunDir, Store, new_run_id
 from benchsuite.target import (
     Resolved,
@@ -55,6 +58,7 @@ from benchsuite.workload.plan import new_nonce, plan, warm_up_count
 
 LIVE_DECODE_CORES = 4
 """With fewer cores nothing is decoded while anything is measured."""
+_TICK_S = 0.1
 
 
 def run(options: Options, store: Store, *, tell: Tell, interrupt: Interrupt) -> Run:
@@ -216,7 +220,24 @@ def _measure(
             if any(worker.stopped for worker in done.workers) or not done.workers:
                 return False
             reuse = done.reuse if done.reuse is not None else reuse
+            if not trial:
+                _wait_as_asked(run_dir, point, tell, interrupt)
     return True
+
+
+def _wait_as_asked(run_dir: RunDir, point: Point, tell: Tell, interrupt: Interrupt) -> None:
+    """After a warm-up, wait until no refusal of it asks to be left alone any more, but not for the user."""
+    paths = [path for path, place in run_dir.trial_files().items() if place == (point.index, 0)]
+    records = read_records(paths, ["http_status", "end_ns", "retry_after_s"]).to_pylist()
+    asked = [(one["end_ns"], granted_s(one["http_status"], one["retry_after_s"])) for one in records]
+    until_ns = max((end_ns + int(wait_s * 1e9) for end_ns, wait_s in asked if wait_s is not None), default=0)
+    left_s = (until_ns - time.monotonic_ns()) / 1e9
+    if left_s > 0:
+        text = f"warm-up was refused: waiting {left_s:.3g} s as the server asks (Retry-After), then measuring"
+        tell(Stage(name="warm_up", text=text))
+    while left_s > 0 and not interrupt.level:
+        time.sleep(min(_TICK_S, left_s))
+        left_s = (until_ns - time.monotonic_ns()) / 1e9
 
 
 def _reset_cache(who: Resolved) -> None:

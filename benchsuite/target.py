@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from benchsuite.asked import Options, check_asked, key_of
-from benchsuite.driver import Driver, Launch, ReportsLoading, load
+from benchsuite.driver import Driver, KnowsPlace, Launch, ReportsLoading, load
 from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.errors import ChoiceNeeded, TargetError, UsageError
 from benchsuite.identify import identify, patient
@@ -99,6 +99,8 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
             target = msgspec.structs.replace(target, model=model)
             identity = _of_its_model(driver, target, patient(endpoint, _IDENTIFY_S), identity)
         identity = _with_slots(driver, options, identity, started=server is not None)
+        if isinstance(driver, KnowsPlace) and (place := driver.place(target)):
+            identity = msgspec.structs.replace(identity, details=identity.details | {"region": place})
         if hosted:
             # Hundreds are listed, and a name that isn't may be an alias or a deployment: others are refused.
             listed = tuple(name for name in identity.models if name == model)

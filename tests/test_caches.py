@@ -6,12 +6,14 @@ import threading
 import msgspec
 import pytest
 
-from benchsuite.asked import Options
+from benchsuite.asked import Options, check_asked
+from benchsuite.driver import load
 from benchsuite.engine.trial import Interrupt
-from benchsuite.errors import TargetError
+from benchsuite.errors import TargetError, UsageError
 from benchsuite.run import run
 from benchsuite.store.runs import Store
 from benchsuite.types import Progress, Workload
+from benchsuite.workload.bodies import Lines
 
 WORKLOAD = Workload(
     name="w",
@@ -123,3 +125,29 @@ def test_a_refused_upload_is_told(serve, tmp_path):
     google = Google(refuses=True)
     with pytest.raises(TargetError, match=r"didn't take the shared prefix \(HTTP 400 too small\)"):
         run(options(serve(google)), Store(tmp_path), tell=lambda _: None, interrupt=Interrupt())
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"cache": "warm"}, "add --cache shared"),
+        ({"cache": "cold", "batch": True, "concurrency": ()}, "doesn't go with --batch-api"),
+        ({"batch": True, "concurrency": ()}, "doesn't go with --batch-api"),
+    ],
+)
+def test_where_no_prefix_would_be_uploaded_the_option_is_refused(monkeypatch, changes, advice):
+    monkeypatch.setenv("GEMINI_API_KEY", "made-up")
+    workload = msgspec.structs.replace(WORKLOAD, **changes)
+    asked = Options(backend="gemini", workload=workload, options={"cache": "explicit"})
+    with pytest.raises(UsageError, match=rf"--option cache=explicit .*{advice}"):
+        check_asked(load("gemini"), asked)
+    check_asked(load("gemini"), msgspec.structs.replace(asked, options={}))
+    check_asked(load("gemini"), msgspec.structs.replace(asked, workload=WORKLOAD))
+
+
+def test_bodies_share_no_prefix_to_upload(monkeypatch):
+    monkeypatch.setenv("GEMINI_API_KEY", "made-up")
+    lines = Lines("b.jsonl", b'{"contents": []}')
+    asked = Options(backend="gemini", workload=WORKLOAD, options={"cache": "explicit"}, bodies=lines)
+    with pytest.raises(UsageError, match="--option cache=explicit doesn't go with --bodies"):
+        check_asked(load("gemini"), asked)

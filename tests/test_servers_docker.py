@@ -142,7 +142,7 @@ def test_a_hub_model_needs_nothing_but_the_cache_that_is_here(tmp_path):
     plain = "docker run --rm --init --pull never --name --shm-size 1g --publish 127.0.0.1:{port}:8000"
     words = f"{IMAGE} --model org/m --port 8000 --slots {{slots}}"
     environ = {"HF_HUB_CACHE": str(tmp_path)}
-    inner = "/root/.cache/huggingface"
+    inner = "/models-cache"
     mount = f"--mount type=bind,src={tmp_path},dst={inner}/hub,readonly"
     home = f"--env HF_HOME={inner} --env HF_HUB_CACHE={inner}/hub --env HUGGINGFACE_HUB_CACHE={inner}/hub"
     assert command(engine(), environ=environ) == f"{plain} {mount} {home} {words}"
@@ -337,7 +337,7 @@ def test_a_whole_run_from_an_image(docker, tmp_path):
     (run,) = (words for words in asked(docker) if words[0] == "run")
     at = run.index("vllm/vllm-openai:latest")
     assert run[at + 1 : at + 5] == ["--model", "org/m", "--served-model-name", "org/m"]
-    assert f"type=bind,src={tmp_path / 'hub'},dst=/root/.cache/huggingface/hub,readonly" in run
+    assert f"type=bind,src={tmp_path / 'hub'},dst=/models-cache/hub,readonly" in run
 
 
 def test_docker_is_for_what_benchsuite_starts(serve):

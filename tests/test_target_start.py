@@ -269,6 +269,13 @@ def test_an_engine_is_gone_when_the_target_is_left(standing):
         pass
 
 
+def test_the_region_that_a_url_names_is_part_of_who_it_is(serve):
+    server = serve(says(totalTokens=1))
+    place = f"{server.url}/v1/projects/p/locations/europe-west4"
+    who, _ = reached(backend="gemini", model="gemini-x", url=place)
+    assert (who.identity.server, who.identity.details["region"]) == ("Vertex AI", "europe-west4")
+
+
 def test_without_a_cap_on_what_is_in_flight_the_driver_says_how_many_slots(standing):
     standing(free_url(), open_slots=77)
     uncapped = msgspec.structs.replace(WORKLOAD, concurrency=(), rate=(50.0,))

@@ -12,7 +12,7 @@ from benchsuite.wire.openai import listed
 
 
 class Anthropic(AnthropicBatches):
-    """Options: `api_version=…`, `temperature=0` (an older one), `cache_ttl=5m|1h`, `thinking_display=…`."""
+    """Messages, with caching where a request asks for it, and batches."""
 
     name: ClassVar[str] = "anthropic"
     title: ClassVar[str] = "Anthropic"

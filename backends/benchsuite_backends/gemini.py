@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.driver import Capabilities, Driver, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import calls
 from benchsuite.wire import gemini as dialect
 from benchsuite.wire.batches.gemini import GeminiBatches
 
 
 class Gemini(GeminiBatches):
-    """Options: `temperature=none`, `cache=explicit` (upload a shared prefix), `auth=bearer`."""
+    """`streamGenerateContent`, with a cache that comes by itself or is uploaded, and batches."""
 
     name: ClassVar[str] = "gemini"
     title: ClassVar[str] = "Gemini"
@@ -38,6 +39,11 @@ class Gemini(GeminiBatches):
     )
     settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
 
+    def configured(self, options: Mapping[str, str]) -> Driver:
+        """The same driver; values that mean nothing are refused before anything is sent."""
+        calls.checked(options, {"auth": ("bearer",), "cache": ("explicit",)})
+        return self
+
     def launch(self, target: Target) -> Launch | None:
         """Attach only."""
         return None
@@ -52,6 +58,10 @@ class Gemini(GeminiBatches):
             return Identity(server="Vertex AI")
         models = dialect.listed(tapes[0])
         return None if models is None else Identity(server="Gemini", models=tuple(models))
+
+    def place(self, target: Target) -> str:
+        """The location of a Vertex URL."""
+        return dialect.location(target)
 
     def encode(self, request: Request, target: Target) -> Call:
         """Output length is an upper bound, and thoughts count too."""

@@ -2,25 +2,18 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.driver import AFTER_TEMPLATE, Capabilities, Launch, Setting, caching
 from benchsuite.errors import UsageError
-from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import calls, openai
 from benchsuite.wire import lmstudio as dialect
-
-CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "each prompt begins with words of its own; the chat template before them stays cached",
-        "warm": "the server's own prefix cache",
-        "shared": "the server's own prefix cache",
-    }
-)
+from benchsuite_backends.starting import launch_of, settings_of
 
 
 class LMStudio:
-    """Options: `endpoint=native|chat|completions`, `context_length=TOKENS`, `parallel=N` (undocumented)."""
+    """Its own `/api/v1/chat` with named events, or the OpenAI dialect."""
 
     name: ClassVar[str] = "lmstudio"
     title: ClassVar[str] = "LM Studio"
@@ -34,10 +27,10 @@ class LMStudio:
         server_timings=True,
         launch=True,
         endpoints=("native", "chat", "completions"),
-        caching=CACHING,
+        caching=caching("the server's own prefix cache", cold=AFTER_TEMPLATE),
         reasoning=True,
     )
-    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
+    settings: ClassVar[Mapping[str, Setting]] = settings_of("lmstudio")
 
     def launch(self, target: Target) -> Launch | None:
         """Its command wakes a server that stays; there is only one, so a running one would be moved."""
@@ -45,17 +38,7 @@ class LMStudio:
             raise UsageError(
                 f"LM Studio serves models of its own folder, not {target.model}; --backend llamacpp takes it"
             )
-        return Launch(
-            argv=("lms", "server", "start", "--port", "{port}"),
-            needs=("lms",),
-            missing=(
-                "lms isn't on the PATH: it comes with LM Studio (`npx lmstudio install-cli` puts it there), "
-                "or measure a running server: --backend lmstudio --url URL"
-            ),
-            ready=calls.get(target, dialect.MODELS),
-            daemon=True,
-            end=("lms", "server", "stop"),
-        )
+        return launch_of("lmstudio", target, ready=calls.get(target, dialect.MODELS))
 
     def identify(self, target: Target) -> tuple[Call, ...]:
         """Its models, which only LM Studio lists so."""

@@ -1,32 +1,23 @@
 """MLX's server, `mlx_lm.server`."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.driver import AFTER_TEMPLATE, Capabilities, Launch, Setting, caching
 from benchsuite.errors import UsageError
-from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, settings_of
+from benchsuite_backends.starting import launch_of, settings_of
 
 LOADED = "default_model"
 """MLX's own name for the model that it was started with; any other name makes it load that one."""
 CARD = {"id", "object", "created"}
 """All that MLX says of a model, fewer facts than any other server."""
 
-CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "each prompt begins with words of its own; the chat template before them stays cached",
-        "warm": "the server's own cache of its last prompts",
-        "shared": "the server's own cache of its last prompts",
-    }
-)
-
 
 class MLX:
-    """Options: `endpoint=chat|completions`."""
+    """The OpenAI dialect, greedy without a seed, from the one model that it was started with."""
 
     name: ClassVar[str] = "mlx"
     title: ClassVar[str] = "MLX"
@@ -39,32 +30,14 @@ class MLX:
         cached_tokens=True,
         server_timings=False,
         launch=True,
-        caching=CACHING,
+        caching=caching("the server's own cache of its last prompts", cold=AFTER_TEMPLATE),
         reasoning=True,
     )
     settings: ClassVar[Mapping[str, Setting]] = settings_of("mlx")
 
     def launch(self, target: Target) -> Launch | None:
         """Its server with everything but the number of answers as it comes."""
-        ours = {"max-seqs": ("--decode-concurrency", "{slots}")}
-        return Launch(
-            argv=(
-                *("{python}", "-m", "mlx_lm", "server", "--model", "{model}"),
-                *("--host", "127.0.0.1", "--port", "{port}", "--log-level", "WARNING"),
-                *arguments(ours, self.settings, target),
-            ),
-            env={"HF_HUB_OFFLINE": "1"},
-            module="mlx_lm",
-            program="mlx_lm.server",
-            missing=(
-                "MLX isn't installed where benchsuite looks: pip install mlx-lm (with mlx[cpu] on Linux; any "
-                "environment, its commands on the PATH), or measure a running server: --backend mlx --url URL"
-            ),
-            ready=Call(method="GET", path="/health"),
-            ready_s=300.0,
-            model_form="f32",
-            open_slots=32,
-        )
+        return launch_of("mlx", target)
 
     def identify(self, target: Target) -> tuple[Call, ...]:
         """The models, and health below a server's root."""

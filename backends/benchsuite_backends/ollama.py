@@ -2,26 +2,18 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from benchsuite.driver import Capabilities, Launch, Setting
+from benchsuite.driver import AFTER_TEMPLATE, Capabilities, Launch, Setting, caching, is_variable
 from benchsuite.errors import UsageError
-from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import calls, openai
 from benchsuite.wire import ollama as dialect
-from benchsuite_backends.starting import arguments, settings_of
-
-CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "each prompt begins with words of its own; the chat template before them stays cached",
-        "warm": "the server's own prefix cache, one a slot",
-        "shared": "the server's own prefix cache, one a slot",
-    }
-)
+from benchsuite_backends.starting import launch_of, settings_of
 
 
 class Ollama:
-    """Options: `endpoint=…`, `num_ctx=TOKENS`, `keep_alive=10m`, `think=…`, `slots=N` of a running server."""
+    """Its own `/api/chat` and `/api/generate` in lines, or the OpenAI dialect."""
 
     name: ClassVar[str] = "ollama"
     title: ClassVar[str] = "Ollama"
@@ -36,7 +28,7 @@ class Ollama:
         server_timings=True,
         launch=True,
         endpoints=("native", "generate", "chat", "completions"),
-        caching=CACHING,
+        caching=caching("the server's own prefix cache, one a slot", cold=AFTER_TEMPLATE),
         default_slots=1,
         reasoning=True,
     )
@@ -44,33 +36,14 @@ class Ollama:
 
     def launch(self, target: Target) -> Launch | None:
         """`ollama serve`; what is chosen stands in the command, where no variable of the user's undoes it."""
-        ours = {
-            "max-seqs": ("OLLAMA_NUM_PARALLEL={slots}",),
-            "max-len": ("OLLAMA_CONTEXT_LENGTH={context}",),
-        }
-        chosen = arguments(ours, self.settings, target)
-        if odd := next((word for word in chosen if word.startswith("-") or "=" not in word), ""):
+        if odd := next((word for word in target.engine_args if not is_variable(word)), ""):
             raise UsageError(f"--engine-args: Ollama is set by variables, NAME=VALUE, not by {odd!r}")
         if target.model.startswith("shape:") or target.model.endswith(".gguf"):
             raise UsageError(
                 f"Ollama serves what `ollama create` or `ollama pull` gave it, not {target.model}; "
                 "--backend llamacpp takes it"
             )
-        return Launch(
-            argv=("env", *chosen, "OLLAMA_HOST=127.0.0.1:{port}", "ollama", "serve"),
-            env={"OLLAMA_NO_CLOUD": "1"},
-            needs=("ollama",),
-            missing=(
-                "ollama isn't on the PATH: install it from ollama.com, or measure a running server: "
-                "--backend ollama --url URL"
-            ),
-            ready=Call(method="GET", path="/api/version"),
-            image="ollama/ollama:latest",
-            image_argv=(*chosen, "serve"),
-            image_port=11434,
-            image_cache="/root/.ollama",
-            image_volume=True,
-        )
+        return launch_of("ollama", target)
 
     def identify(self, target: Target) -> tuple[Call, ...]:
         """Version, loaded models, downloaded ones, and the model's own card once it is known."""

@@ -18,10 +18,7 @@ OWN_HEADER = "openai-version"
 
 
 class OpenAI(OpenAIBatches):
-    """Options: `ignore_eos=true`, `max_tokens_field=…`, `temperature=none`, and those of OpenAI itself.
-
-    They are `flavor=openai|compatible` (else the URL's host decides) and `cache_options=on|off`.
-    """
+    """Chat, completions or Responses, with what OpenAI and Azure want at their URLs, and batches."""
 
     name: ClassVar[str] = "openai"
     title: ClassVar[str] = UNNAMED

@@ -1,30 +1,19 @@
 """SGLang's server."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import calls, openai
 from benchsuite.wire import sglang as dialect
-from benchsuite.wire.salt import cache_salt
+from benchsuite.wire.salt import SALTED, cache_salt
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, settings_of
-
-CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "a cache_salt of its own for each request, the chat template salted too",
-        "warm": "the server's own prefix cache",
-        "shared": "the server's own prefix cache",
-    }
-)
-SPOKEN: Final[Mapping[Any, str]] = MappingProxyType({True: "off", False: "on"})
-"""Whether prefixes are kept, by `disable_radix_cache`."""
+from benchsuite_backends.starting import launch_of, settings_of
 
 
 class SGLang:
-    """Options: `endpoint=chat|completions|native`."""
+    """The OpenAI dialect or its own `/generate`, with an exact length and a salt for cold prompts."""
 
     name: ClassVar[str] = "sglang"
     title: ClassVar[str] = "SGLang"
@@ -39,7 +28,7 @@ class SGLang:
         server_timings=False,
         launch=True,
         endpoints=("chat", "completions", "native"),
-        caching=CACHING,
+        caching=SALTED,
         token_ids=True,
         reasoning=True,
     )
@@ -47,35 +36,7 @@ class SGLang:
 
     def launch(self, target: Target) -> Launch | None:
         """Its server as a module, which tells cached tokens and has a page of metrics."""
-        ours = {
-            "max-seqs": ("--max-running-requests", "{slots}"),
-            "max-len": ("--context-length", "{context}"),
-        }
-        command = ("-m", "sglang.launch_server", "--model-path", "{model}", "--served-model-name", "{name}")
-        words = (
-            *("--port", "{port}", "--enable-cache-report", "--enable-metrics"),
-            *arguments(ours, self.settings, target),
-        )
-        return Launch(
-            argv=("{python}", *command, "--host", "127.0.0.1", *words),
-            env={"HF_HUB_OFFLINE": "1"},
-            module="sglang",
-            program="sglang",
-            missing=(
-                "SGLang isn't installed where benchsuite looks: pip install sglang (in any environment, its "
-                "command on the PATH), --docker starts its image, or measure a running server: "
-                "--backend sglang --url URL"
-            ),
-            # `/ready` is cheaper, but older builds haven't it.
-            ready=Call(method="GET", path="/health"),
-            ready_s=1800.0,
-            model_form="bf16",
-            open_slots=256,
-            dummy_arguments=("--load-format", "dummy"),
-            image="lmsysorg/sglang:latest",
-            image_argv=("python3", *command, "--host", "0.0.0.0", *words),
-            image_port=30000,
-        )
+        return launch_of("sglang", target)
 
     def identify(self, target: Target) -> tuple[Call, ...]:
         """The models, which wait for a key where there is one; its settings, under their new and old name."""
@@ -84,18 +45,17 @@ class SGLang:
 
     def identity(self, tapes: tuple[Tape, ...]) -> Identity | None:
         """Every model is owned by SGLang; the rest as far as it is told."""
-        models = openai.listed(tapes[0])
-        if not models or any(model.get("owned_by") != "sglang" for model in models):
+        models = openai.owned(tapes[0], "sglang")
+        if models is None:
             return None
         info = next((found for tape in tapes[1:] if (found := calls.answer(tape))), {})
-        contexts = [model["max_model_len"] for model in models if isinstance(model.get("max_model_len"), int)]
         return Identity(
             server="SGLang",
             version=str(info.get("version", "")),
             models=tuple(model["id"] for model in models),
-            context_tokens=min(contexts, default=None),
-            slots=_slots(info),
-            details=_details(info),
+            context_tokens=openai.least_context(models),
+            slots=dialect.slots_of(info),
+            details=dialect.details_of(info),
         )
 
     def encode(self, request: Request, target: Target) -> Call:
@@ -117,8 +77,7 @@ class SGLang:
 
     def token_count(self, tape: Tape) -> int | None:
         """As it says."""
-        count = calls.answer(tape).get("count")
-        return count if isinstance(count, int) else None
+        return calls.counted(tape)
 
     def metrics(self, target: Target) -> Call:
         """`/metrics`, there with `--enable-metrics`."""
@@ -127,33 +86,3 @@ class SGLang:
     def reset_cache(self, target: Target) -> Call:
         """`/flush_cache`, which is refused while anything runs; newer builds wait a moment for that."""
         return calls.aside(target, "/flush_cache?timeout=10")
-
-
-def _slots(info: Mapping[str, Any]) -> int | None:
-    """Requests that run at once, of all copies together: as asked for, else as each copy found room for."""
-    states = info.get("internal_states")
-    first = states[0] if isinstance(states, list) and states and isinstance(states[0], dict) else {}
-    each, copies = first.get("effective_max_running_requests_per_dp"), info.get("dp_size")
-    most = (
-        each * copies
-        if isinstance(each, int) and isinstance(copies, int)
-        else info.get("max_running_requests")
-    )
-    return most if isinstance(most, int) else None
-
-
-def _details(info: Mapping[str, Any]) -> dict[str, str]:
-    """Its settings as resolved at the start; empty where it doesn't tell them."""
-    found = {
-        "revision": info.get("revision"),
-        "dtype": info.get("dtype"),
-        "quantization": info.get("quantization"),
-        "kv_cache_dtype": info.get("kv_cache_dtype"),
-        "prefix_cache": SPOKEN.get(info.get("disable_radix_cache")),
-        "load_format": info.get("load_format"),
-        "tensor_parallel": info.get("tp_size"),
-        "pipeline_parallel": info.get("pp_size"),
-        "data_parallel": info.get("dp_size"),
-        "device": info.get("device"),
-    }
-    return {name: str(value) for name, value in found.items() if value}

@@ -10,7 +10,7 @@ from benchsuite.wire import openai as dialect
 
 
 class Sim:
-    """Options: `endpoint=chat|completions`."""
+    """The OpenAI dialect, from a server whose timing is known."""
 
     name: ClassVar[str] = "sim"
     title: ClassVar[str] = "simulator"

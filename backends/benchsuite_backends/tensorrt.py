@@ -2,31 +2,19 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.driver import OWN_WORDS, Capabilities, Driver, Launch, Setting, caching
+from benchsuite.errors import UsageError
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import calls
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.salt import cache_salt
-from benchsuite_backends.starting import arguments, settings_of
-
-IMAGE = "nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc5"
-"""The one that NVIDIA's quick start guide names; there is none that is always the newest."""
-
-CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "each prompt begins with words of its own; with --option cache_salt=true a salt too (chat)",
-        "warm": "the server's own prefix cache",
-        "shared": "the server's own prefix cache",
-    }
-)
-
-# No reuse of prompts and no dummy weights here: both stand only in a file for `--config`.
+from benchsuite_backends.starting import launch_of, settings_of
 
 
 class TensorRT:
-    """Options: `endpoint=chat|completions`, `cache_salt=true` for builds that know it in chats."""
+    """The OpenAI dialect, and no field that it doesn't know."""
 
     name: ClassVar[str] = "tensorrt"
     title: ClassVar[str] = "TensorRT-LLM"
@@ -41,31 +29,24 @@ class TensorRT:
         cached_tokens=True,
         server_timings=False,
         launch=True,
-        caching=CACHING,
+        caching=caching(
+            "the server's own prefix cache",
+            cold=f"{OWN_WORDS}; with --option cache_salt=true a salt too (chat)",
+        ),
         token_ids=True,
     )
     settings: ClassVar[Mapping[str, Setting]] = settings_of("tensorrt")
 
+    def configured(self, options: Mapping[str, str]) -> Driver:
+        """The same driver; a salt that wouldn't be sent is refused."""
+        calls.checked(options, {"cache_salt": ("true",)})
+        if "cache_salt" in options and options.get("endpoint", "chat") != "chat":
+            raise UsageError("--option cache_salt=true is for chats alone; leave it out with completions")
+        return self
+
     def launch(self, target: Target) -> Launch | None:
         """`trtllm-serve` with its PyTorch engine."""
-        ours = {"max-seqs": ("--max_batch_size", "{slots}"), "max-len": ("--max_seq_len", "{context}")}
-        command = ("trtllm-serve", "serve", "{model}", "--port", "{port}")
-        words = arguments(ours, self.settings, target)
-        return Launch(
-            argv=(*command, "--host", "127.0.0.1", *words),
-            env={"HF_HUB_OFFLINE": "1"},
-            needs=("trtllm-serve",),
-            missing=(
-                "trtllm-serve isn't on the PATH: pip install tensorrt_llm, --docker starts its image, "
-                "or measure a running server: --backend tensorrt --url URL"
-            ),
-            ready=Call(method="GET", path="/health"),
-            ready_s=3600.0,
-            model_form="bf16",
-            open_slots=256,
-            image=IMAGE,
-            image_argv=(*command, "--host", "0.0.0.0", *words),
-        )
+        return launch_of("tensorrt", target)
 
     def identify(self, target: Target) -> tuple[Call, ...]:
         """The models, and the version."""
@@ -73,8 +54,8 @@ class TensorRT:
 
     def identity(self, tapes: tuple[Tape, ...]) -> Identity | None:
         """Every model is owned by TensorRT-LLM; of its settings it tells nothing."""
-        models = dialect.listed(tapes[0])
-        if not models or any(model.get("owned_by") != "tensorrt_llm" for model in models):
+        models = dialect.owned(tapes[0], "tensorrt_llm")
+        if models is None:
             return None
         version = calls.answer(tapes[1]).get("version", "") if len(tapes) > 1 else ""
         return Identity(

@@ -1,38 +1,28 @@
 """Hugging Face's Text Generation Inference (TGI)."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import msgspec
 
-from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.driver import AFTER_TEMPLATE, Capabilities, Launch, Setting, caching
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import calls, openai
 from benchsuite.wire import tgi as dialect
-from benchsuite_backends.starting import arguments, settings_of, variables_first
+from benchsuite_backends.starting import launch_of, settings_of
 
-IMAGE = "ghcr.io/huggingface/text-generation-inference:3.3.7"
 BASE_MODEL = "tgi"
 """TGI's own name for the model it was started with; it takes any other for a LoRA adapter's."""
 
-CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "each prompt begins with words of its own; the chat template before them stays cached",
-        "warm": "the server's own prefix cache, where it has one; hits aren't told",
-        "shared": "the server's own prefix cache, where it has one; hits aren't told",
-    }
-)
-
 
 class TGI:
-    """Options: `endpoint=native|chat|completions`."""
+    """Its own `/generate_stream`, or the OpenAI dialect; neither can be held to a length."""
 
     name: ClassVar[str] = "tgi"
     title: ClassVar[str] = "TGI"
     default_url: ClassVar[str] = "http://localhost:3000"
     key_variables: ClassVar[tuple[str, ...]] = ("TGI_API_KEY",)
-    options: ClassVar[Mapping[str, str]] = openai.OPTIONS
+    options: ClassVar[Mapping[str, str]] = dialect.OPTIONS
     # Only whole answers carry its timings.
     capabilities: ClassVar[Capabilities] = Capabilities(
         exact_output=False,
@@ -41,33 +31,15 @@ class TGI:
         server_timings=False,
         launch=True,
         endpoints=("native", "chat", "completions"),
-        caching=CACHING,
+        caching=caching(
+            "the server's own prefix cache, where it has one; hits aren't told", cold=AFTER_TEMPLATE
+        ),
     )
     settings: ClassVar[Mapping[str, Setting]] = settings_of("tgi")
 
     def launch(self, target: Target) -> Launch | None:
         """`text-generation-launcher`; where it isn't, the image if Docker has it already."""
-        # Beyond its most concurrent requests (128 by itself) it refuses, which a queue is not.
-        asked = arguments({"max-queue": ("--max-concurrent-requests", "4096")}, self.settings, target)
-        variables, words = variables_first(asked)
-        words = ("--model-id", "{model}", "--port", "{port}", *words)
-        native = Launch(
-            argv=("env", *variables, "text-generation-launcher", "--hostname", "127.0.0.1", *words),
-            env={"HF_HUB_OFFLINE": "1", "USAGE_STATS": "off"},
-            needs=("text-generation-launcher",),
-            missing=(
-                "text-generation-launcher isn't on the PATH: --docker starts TGI's image, "
-                "or measure a running server: --backend tgi --url URL"
-            ),
-            ready=Call(method="GET", path="/health"),
-            ready_s=1800.0,
-            model_form="bf16",
-            open_slots=64,
-            image=IMAGE,
-            image_argv=(*variables, "--hostname", "0.0.0.0", *words),
-            image_port=80,
-            image_cache="/data",
-        )
+        native = launch_of("tgi", target)
         return msgspec.structs.replace(
             native, otherwise=msgspec.structs.replace(native, argv=(), needs=("docker",))
         )

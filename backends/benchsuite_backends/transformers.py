@@ -2,30 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
+from benchsuite.driver import OWN_WORDS, Capabilities, Launch, Setting, caching
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, settings_of
+from benchsuite_backends.starting import launch_of, settings_of
 
 OWN_PATHS = {"/v1/chat/completions", "/load_model", "/reset"}
 """Paths that no other server has together."""
 
-CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "each prompt begins with words of its own; it keeps nothing unless it batches",
-        "warm": "only where it was started with --engine batching=on; hits aren't told",
-        "shared": "only where it was started with --engine batching=on; hits aren't told",
-    }
-)
-"""Without continuous batching, whose paged cache shares its blocks, no prompt is kept (5.23)."""
-
 
 class Transformers:
-    """Options: `endpoint=chat|completions`."""
+    """The OpenAI dialect, held to a length by a generation config of each request."""
 
     name: ClassVar[str] = "transformers"
     title: ClassVar[str] = "transformers serve"
@@ -38,31 +28,18 @@ class Transformers:
         cached_tokens=False,
         server_timings=False,
         launch=True,
-        caching=CACHING,
+        # Without continuous batching, whose paged cache shares its blocks, no prompt is kept (5.23).
+        caching=caching(
+            "only where it was started with --engine batching=on; hits aren't told",
+            cold=f"{OWN_WORDS}; it keeps nothing unless it batches",
+        ),
         reasoning=True,
     )
     settings: ClassVar[Mapping[str, Setting]] = settings_of("transformers")
 
     def launch(self, target: Target) -> Launch | None:
         """Its server, pinned to one model, as it comes."""
-        return Launch(
-            argv=(
-                *("{python}", "-m", "transformers.cli.transformers", "serve", "{model}"),
-                *("--host", "127.0.0.1", "--port", "{port}"),
-                *arguments({}, self.settings, target),
-            ),
-            # More threads than free cores make torch wait for itself: tokens take up to 20 times as long.
-            env={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "{threads}"},
-            module="transformers",
-            program="transformers",
-            missing=(
-                "transformers isn't installed where benchsuite looks: pip install 'transformers[serving]' "
-                "(in any environment, its command on the PATH), or measure a running server: --url URL"
-            ),
-            ready=Call(method="GET", path="/health"),
-            ready_s=1800.0,
-            model_form="f32",
-        )
+        return launch_of("transformers", target)
 
     def identify(self, target: Target) -> tuple[Call, ...]:
         """Its description: its list of models fails where nothing was downloaded."""

@@ -1,37 +1,19 @@
 """vLLM's OpenAI-compatible server."""
 
-import re
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from benchsuite.driver import Capabilities, Launch, Setting
-from benchsuite.types import CacheMode, Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import calls
+from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
+from benchsuite.wire import calls, vllm
 from benchsuite.wire import openai as dialect
-from benchsuite.wire.salt import cache_salt
+from benchsuite.wire.salt import SALTED, cache_salt
 from benchsuite.wire.thinking import template_fields
-from benchsuite_backends.starting import arguments, settings_of
-
-CACHING: Final[Mapping[CacheMode, str]] = MappingProxyType(
-    {
-        "cold": "a cache_salt of its own for each request, the chat template salted too",
-        "warm": "the server's own prefix cache",
-        "shared": "the server's own prefix cache",
-    }
-)
-
-LOADING: Final = (
-    re.compile(r"Model loading took [\d.]+ GiB(?: memory)? and ([\d.]+) seconds"),
-    re.compile(r"Loading weights took ([\d.]+) seconds"),
-)
-"""What workers log of loading, the fuller account first; on a CPU there is only the second."""
-
-SPOKEN: Final[Mapping[str, str]] = MappingProxyType({"True": "on", "False": "off"})
+from benchsuite_backends.starting import launch_of, settings_of
 
 
 class VLLM:
-    """Options: `endpoint=chat|completions`."""
+    """The OpenAI dialect, with an exact length, and a salt that keeps cold prompts apart."""
 
     name: ClassVar[str] = "vllm"
     title: ClassVar[str] = "vLLM"
@@ -45,7 +27,7 @@ class VLLM:
         cached_tokens=False,
         server_timings=False,
         launch=True,
-        caching=CACHING,
+        caching=SALTED,
         token_ids=True,
         reasoning=True,
     )
@@ -53,39 +35,7 @@ class VLLM:
 
     def launch(self, target: Target) -> Launch | None:
         """Its API server as a module: unlike the command `vllm`, it is there in every build."""
-        ours = {"max-seqs": ("--max-num-seqs", "{slots}"), "max-len": ("--max-model-len", "{context}")}
-        model = ("--model", "{model}", "--served-model-name", "{name}")
-        words = (
-            *("--port", "{port}", "--enable-prompt-tokens-details", "--generation-config", "vllm"),
-            *arguments(ours, self.settings, target),
-        )
-        return Launch(
-            argv=(
-                *("{python}", "-m", "vllm.entrypoints.openai.api_server"),
-                *(*model, "--host", "127.0.0.1", *words),
-            ),
-            env={
-                "HF_HUB_OFFLINE": "1",
-                "DO_NOT_TRACK": "1",
-                "VLLM_NO_USAGE_STATS": "1",
-                "VLLM_SERVER_DEV_MODE": "1",
-                "VLLM_CPU_KVCACHE_SPACE": "1",
-            },
-            module="vllm",
-            program="vllm",
-            missing=(
-                "vLLM isn't installed where benchsuite looks: pip install vllm (in any environment, its "
-                "command on the PATH), --docker starts its image, or measure a running server: "
-                "--backend vllm --url URL"
-            ),
-            ready=Call(method="GET", path="/health"),
-            ready_s=1800.0,
-            model_form="bf16",
-            open_slots=256,
-            dummy_arguments=("--load-format", "dummy"),
-            image="vllm/vllm-openai:latest",
-            image_argv=(*model, "--host", "0.0.0.0", *words),
-        )
+        return launch_of("vllm", target)
 
     def identify(self, target: Target) -> tuple[Call, ...]:
         """The models, which wait for a key where there is one; version, and settings in development mode."""
@@ -94,20 +44,17 @@ class VLLM:
 
     def identity(self, tapes: tuple[Tape, ...]) -> Identity | None:
         """Every model is owned by vLLM; the rest as far as it is told."""
-        models = dialect.listed(tapes[0])
-        if not models or any(model.get("owned_by") != "vllm" for model in models):
+        models = dialect.owned(tapes[0], "vllm")
+        if models is None:
             return None
-        version, info = ([dialect.answer(tape) for tape in tapes[1:]] + [{}, {}])[:2]
-        config = _part(info, "vllm_config")
-        slots = _part(config, "scheduler_config").get("max_num_seqs")
-        contexts = [model["max_model_len"] for model in models if isinstance(model.get("max_model_len"), int)]
+        version, info = ([calls.answer(tape) for tape in tapes[1:]] + [{}, {}])[:2]
         return Identity(
             server="vLLM",
             version=str(version.get("version", "")),
             models=tuple(model["id"] for model in models),
-            context_tokens=min(contexts, default=None),
-            slots=slots if isinstance(slots, int) else None,
-            details=_details(config, _part(info, "system_env")),
+            context_tokens=dialect.least_context(models),
+            slots=vllm.slots_of(info),
+            details=vllm.details_of(info),
         )
 
     def encode(self, request: Request, target: Target) -> Call:
@@ -124,8 +71,7 @@ class VLLM:
 
     def load_seconds(self, log: str) -> float | None:
         """The slowest worker's."""
-        found = next((times for line in LOADING if (times := line.findall(log))), [])
-        return max(map(float, found), default=None)
+        return vllm.load_seconds(log)
 
     def tokenize(self, text: str, target: Target) -> Call:
         """`/tokenize`: as one user message with its template, for completions as plain text."""
@@ -136,8 +82,7 @@ class VLLM:
 
     def token_count(self, tape: Tape) -> int | None:
         """As it says."""
-        count = dialect.answer(tape).get("count")
-        return count if isinstance(count, int) else None
+        return calls.counted(tape)
 
     def metrics(self, target: Target) -> Call:
         """`/metrics`."""
@@ -146,28 +91,3 @@ class VLLM:
     def reset_cache(self, target: Target) -> Call:
         """`/reset_prefix_cache`, there in development mode (`VLLM_SERVER_DEV_MODE=1`)."""
         return calls.aside(target, "/reset_prefix_cache")
-
-
-def _part(values: dict[str, Any], name: str) -> dict[str, Any]:
-    found = values.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _details(config: dict[str, Any], system: dict[str, Any]) -> dict[str, str]:
-    """What a server in development mode says of its settings and its device; empty where it doesn't."""
-    model, cache, parallel = (_part(config, f"{name}_config") for name in ("model", "cache", "parallel"))
-    gpus = str(system.get("nvidia_gpu_models") or "").splitlines()
-    found = {
-        "revision": model.get("revision"),
-        "dtype": str(model.get("dtype") or "").removeprefix("torch."),
-        "quantization": model.get("quantization"),
-        "kv_cache_dtype": cache.get("cache_dtype"),
-        "prefix_cache": SPOKEN.get(str(cache.get("enable_prefix_caching"))),
-        "load_format": _part(config, "load_config").get("load_format"),
-        "tensor_parallel": parallel.get("tensor_parallel_size"),
-        "pipeline_parallel": parallel.get("pipeline_parallel_size"),
-        "data_parallel": parallel.get("data_parallel_size"),
-        "device": _part(config, "device_config").get("device"),
-        "gpu": gpus[0].partition(": ")[2] or gpus[0] if gpus else "",
-    }
-    return {name: str(value) for name, value in found.items() if value}

@@ -17,7 +17,7 @@ from benchsuite.asked import Options, key_of
 from benchsuite.batch.records import Answers, custom_id, keep
 from benchsuite.batch.session import Pace, Session
 from benchsuite.conclude import conclude, owned
-from benchsuite.driver import BatchApi, BatchState, Driver, load
+from benchsuite.driver import BatchApi, BatchState, Driver, UploadsBatches, load
 from benchsuite.engine.endpoint import resolve
 from benchsuite.engine.trial import Interrupt, encoded
 from benchsuite.errors import StillRunning, StoreError, TargetError, UsageError
@@ -232,9 +232,9 @@ class _Job:
         session = self._session
         requests = [(custom_id(batch, request.index), request) for request in self._requests(batch)]
         upload = batch.upload
-        if not upload and (call := session.driver.batch_upload(requests, session.target)) is not None:
+        if not upload and isinstance(session.driver, UploadsBatches):
             self._say(f"uploading {batch.requests:,} requests")
-            upload = session.uploaded(call)
+            upload = session.uploaded(session.driver.batch_upload(requests, session.target))
         digest = self._digest(request for _, request in requests)
         batch = self._write(batch, step="uploaded", upload=upload, plan_digest=digest)
         call = session.driver.batch_create(requests, upload, batch.label, session.target)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from benchsuite.driver import BatchApi, BatchState, Driver
+from benchsuite.driver import BatchApi, BatchState, Driver, UploadsBatches
 from benchsuite.engine.decode import retry_after_s
 from benchsuite.engine.endpoint import Endpoint
 from benchsuite.engine.exchange import ask
@@ -71,6 +71,7 @@ class Session:
 
     def uploaded(self, call: Call) -> str:
         """Upload a file: its name there."""
+        assert isinstance(self.driver, UploadsBatches)
         name = self.driver.batch_uploaded(self._patiently(call, "upload"))
         if name is None:
             raise TargetError(f"{self.driver.title} took a file of requests, but didn't say its name")

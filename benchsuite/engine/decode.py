@@ -9,7 +9,6 @@ from benchsuite.driver import Driver
 from benchsuite.engine import refusal
 from benchsuite.store.records import gaps_us
 from benchsuite.types import Outcome, Record, Reply, Tape
-from benchsuite.wire.errors import retry_delay_s
 
 _HIDDEN_NS = 1_000_000
 """Two events in one read count as coalesced when the first may have come this much earlier."""
@@ -85,11 +84,8 @@ def token_count(tokens: int | None) -> int | None:
 
 
 def retry_after_s(tape: Tape) -> float | None:
-    """Seconds after which a server that refused wants to be asked again; None: it doesn't say in seconds."""
-    if tape.status < 400:
-        return None
-    told = refusal.retry_after_s(tape.headers)
-    return retry_delay_s(tape.body) if told is None else told
+    """Seconds after which a server that refused wants to be asked again; None: it doesn't say."""
+    return refusal.retry_after_s(tape.status, tape.headers, tape.body, tape.end_ns)
 
 
 def _outcome(tape: Tape, reply: Reply) -> tuple[Outcome, str]:

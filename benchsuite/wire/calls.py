@@ -76,13 +76,35 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def answer(tape: Tape) -> dict[str, Any]:
     """The JSON object of an answer with status 200; empty where it is anything else."""
-    if tape.status != 200:
-        return {}
-    try:
-        found = msgspec.json.decode(tape.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
+    found = said(tape) if tape.status == 200 else None
     return found if isinstance(found, dict) else {}
+
+
+def said(tape: Tape) -> Any:
+    """The JSON value of an answer of any status; None where it is none."""
+    try:
+        return msgspec.json.decode(tape.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def counted(tape: Tape) -> int | None:
+    """The `count` of an answer to `/tokenize`; None: it holds none."""
+    count = answer(tape).get("count")
+    return count if isinstance(count, int) else None
+
+
+def checked(options: Mapping[str, str], known: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse values that mean nothing, by each option's known ones: a UsageError."""
+    for name, values in known.items():
+        if name in options and options[name] not in values:
+            raise UsageError(f"--option {name} is {' or '.join(values)}, not {options[name]!r}")
+
+
+def meaningless(target: Target, name: str, where: str) -> None:
+    """Refuse an option that does nothing at this door: a UsageError."""
+    if name in target.options:
+        raise UsageError(f"--option {name} does nothing at {where}; leave it out")
 
 
 def greedy(target: Target) -> dict[str, int]:

@@ -61,8 +61,6 @@ BY_TYPE = tuple(
 )
 ECHO = re.compile(r"\binput(?:_value)?['\"]?\s*[:=]|\n|traceback", re.IGNORECASE)
 """Where a server begins to quote what it was sent, or to show its insides."""
-RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
-"""Google's RetryInfo, which stands in the body where others have a header."""
 QUOTED = re.compile(r"(?<!\w)(['\"`])[^'\"`]{49,}(?:\1|$)")
 
 
@@ -78,12 +76,6 @@ def error_kind(status: int, body: bytes) -> tuple[str, str]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         answer = None
     return read_error(status, answer)
-
-
-def retry_delay_s(body: bytes) -> float | None:
-    """Seconds after which a refusal's own text wants to be asked again; None: it doesn't say."""
-    found = RETRY_DELAY.search(body)
-    return float(found[1]) if found else None
 
 
 def read_error(status: int, error: object) -> tuple[str, str]:

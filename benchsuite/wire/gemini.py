@@ -36,6 +36,7 @@ BUDGETS = {"off": 0, "low": 1024, "high": 24576}
 LEVELS = {"off": "MINIMAL", "low": "LOW", "high": "HIGH"}
 BY_BUDGET = re.compile(r"gemini-[12]\.")
 
+LOCATION = re.compile(r"/locations/([a-z0-9-]+)|//([a-z0-9-]+)-aiplatform\.")
 PUBLISHER = "/publishers/google"
 # Strings, so that braces within them don't count, and the braces that do.
 JSON_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
@@ -88,6 +89,12 @@ def on_vertex(target: Target) -> bool:
     """Is it Vertex AI, whose keys are bearer tokens?"""
     host = urlsplit(target.url).hostname or ""
     return host.endswith("aiplatform.googleapis.com")
+
+
+def location(target: Target) -> str:
+    """The location that a Vertex URL names, in its path or before its host; empty: it names none."""
+    found = LOCATION.search(target.url) if on_vertex(target) or "/locations/" in target.url else None
+    return found[found.lastindex or 0] if found else ""
 
 
 def model_path(target: Target) -> str:

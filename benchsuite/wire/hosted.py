@@ -24,6 +24,9 @@ OPTIONS: Final = MappingProxyType(
     }
 )
 """The options of a target that OpenAI's own dialect understands."""
+KNOWN: Final = MappingProxyType(
+    {"flavor": ("openai", "compatible"), "cache_options": ("on", "off"), "ignore_eos": ("true", "false")}
+)
 
 OPENAI_HOSTS: Final = ("openai.com",)
 AZURE_HOSTS: Final = ("openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com")
@@ -48,9 +51,7 @@ def is_hosted(target: Target) -> bool:
 
 def checked(options: dict[str, str]) -> None:
     """Refuse values that mean nothing: a UsageError."""
-    for name, known in (("flavor", ("openai", "compatible")), ("cache_options", ("on", "off"))):
-        if options.get(name, known[0]) not in known:
-            raise UsageError(f"--option {name} is {' or '.join(known)}, not {options[name]!r}")
+    calls.checked(options, KNOWN)
 
 
 def call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:

@@ -64,6 +64,7 @@ def call(request: Request, target: Target) -> Call:
         if request.reasoning:
             raise UsageError(f"--reasoning doesn't reach LM Studio's {endpoint}; use --endpoint native")
         return openai.call(request, target, extra={})
+    calls.meaningless(target, "max_tokens_field", "LM Studio's own API")
     if any(message.role == "assistant" for message in request.messages):
         raise UsageError("LM Studio's own endpoint takes no answers of the assistant; use --endpoint chat")
     system = "\n\n".join([one.content for one in request.messages if one.role == "system"])

@@ -70,6 +70,8 @@ LINES = msgspec.json.Decoder(_Line)
 def call(request: Request, target: Target) -> Call:
     """The endpoint that the option `endpoint` names: native (if none), generate, chat or completions."""
     endpoint = target.options.get("endpoint", "native")
+    if endpoint in {"native", "generate"}:
+        calls.meaningless(target, "max_tokens_field", "Ollama's own API")
     if endpoint == "native":
         messages = {"messages": request.messages, "truncate": False, "shift": False}
         thinks = {} if (think := _think(request, target)) is None else {"think": think}

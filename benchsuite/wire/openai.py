@@ -105,11 +105,31 @@ def path(target: Target, name: str) -> str:
 
 
 def listed(tape: Tape) -> list[dict[str, Any]] | None:
-    """The models that `GET models` answered with, each with its `id`; None: it is no such answer."""
-    models = answer(tape).get("data")
+    """The models that `GET models` answered with, each with its `id`; None: it is no such answer.
+
+    Together's list is bare.
+    """
+    models = calls.said(tape) if tape.status == 200 else None
+    if isinstance(models, dict):
+        models = models.get("data")
+    elif not models:
+        return None
     if not isinstance(models, list):
         return None
     return [model for model in models if isinstance(model, dict) and isinstance(model.get("id"), str)]
+
+
+def owned(tape: Tape, owner: str) -> list[dict[str, Any]] | None:
+    """The same where each of them is owned by `owner`; None: there is none, or another's is among them."""
+    models = listed(tape)
+    if not models or any(model.get("owned_by") != owner for model in models):
+        return None
+    return models
+
+
+def least_context(models: list[dict[str, Any]]) -> int | None:
+    """Context in tokens that each of these models has, as far as it is told."""
+    return min((found for model in models if (found := _context(model)) is not None), default=None)
 
 
 def described(models: list[dict[str, Any]], server: str, unnamed: str) -> Identity:

@@ -5,7 +5,9 @@ that doesn't continue the one before. SGLang's chat and completions are the Open
 all of them. Read from SGLang 0.5.23.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +20,8 @@ OPENAI = b'"choices":'
 """What only the OpenAI dialect has; within a JSON string its quotation marks would be escaped."""
 TIMINGS = ("queue_time", "first_token_latency", "e2e_latency")
 """What `meta_info` says of times, in seconds; the first two only with `--enable-metrics`."""
+SPOKEN: Final[Mapping[Any, str]] = MappingProxyType({True: "off", False: "on"})
+"""Whether prefixes are kept, by `disable_radix_cache`."""
 
 
 class _Meta(msgspec.Struct, gc=False):
@@ -47,13 +51,14 @@ ANSWER = msgspec.json.Decoder(_Event)
 
 def call(request: Request, target: Target, *, salt: str) -> Call:
     """`POST /generate`, exactly as long as asked for; an empty `salt` lets it use what is cached."""
+    calls.meaningless(target, "max_tokens_field", "SGLang's native door")
     body: dict[str, Any] = {
         "text": "\n\n".join(message.content for message in request.messages),
         "sampling_params": {
             "max_new_tokens": request.max_output_tokens,
             "min_new_tokens": request.min_output_tokens,
             "ignore_eos": True,
-            "temperature": 0,
+            **calls.greedy(target),
         },
         "stream": True,
     }
@@ -131,3 +136,33 @@ def _facts(meta: _Meta) -> dict[str, Any]:
         "reasoning_tokens": meta.reasoning_tokens,
         "server_timings": timings,
     }
+
+
+def slots_of(info: Mapping[str, Any]) -> int | None:
+    """Requests that run at once, of all copies together: as asked for, else as each copy found room for."""
+    states = info.get("internal_states")
+    first = states[0] if isinstance(states, list) and states and isinstance(states[0], dict) else {}
+    each, copies = first.get("effective_max_running_requests_per_dp"), info.get("dp_size")
+    most = (
+        each * copies
+        if isinstance(each, int) and isinstance(copies, int)
+        else info.get("max_running_requests")
+    )
+    return most if isinstance(most, int) else None
+
+
+def details_of(info: Mapping[str, Any]) -> dict[str, str]:
+    """Its settings as resolved at the start; empty where it doesn't tell them."""
+    found = {
+        "revision": info.get("revision"),
+        "dtype": info.get("dtype"),
+        "quantization": info.get("quantization"),
+        "kv_cache_dtype": info.get("kv_cache_dtype"),
+        "prefix_cache": SPOKEN.get(info.get("disable_radix_cache")),
+        "load_format": info.get("load_format"),
+        "tensor_parallel": info.get("tp_size"),
+        "pipeline_parallel": info.get("pp_size"),
+        "data_parallel": info.get("dp_size"),
+        "device": info.get("device"),
+    }
+    return {name: str(value) for name, value in found.items() if value}

@@ -6,7 +6,8 @@ TGI's chat and completions are the OpenAI dialect; `decode` reads all of them. T
 """
 
 from collections.abc import Iterable
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +16,13 @@ from benchsuite.wire import calls, openai, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, Events
 
+OPTIONS: Final = MappingProxyType(
+    {
+        **openai.OPTIONS,
+        "temperature": "0 or none: chat and completions send a temperature of 0, or none; native never does",
+    }
+)
+"""The options of a target that TGI's doors understand."""
 OPENAI = b'"choices":'
 """What only the OpenAI dialect has; within a JSON string its quotation marks would be escaped."""
 TIMINGS = (
@@ -56,6 +64,9 @@ ANSWER = msgspec.json.Decoder(_Event)
 
 def call(request: Request, target: Target) -> Call:
     """`POST /generate_stream`; with no sampling parameter it is greedy. The length is an upper bound."""
+    # Sent or not, it is greedy: only a word that means nothing is refused.
+    calls.greedy(target)
+    calls.meaningless(target, "max_tokens_field", "TGI's native door")
     body = {
         "inputs": "\n\n".join(message.content for message in request.messages),
         "parameters": {"max_new_tokens": request.max_output_tokens, "details": True},

@@ -172,7 +172,15 @@ def test_a_create_call_that_failed_after_all_is_looked_for_not_repeated(serving,
     assert outcomes(client) == {("ok", ""): 6}
 
 
-def test_a_server_that_wants_to_be_left_alone_is(serving, client):
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ("Retry-After: 1\r\n", b"{}"),
+        ("Retry-After: Wed, 21 Oct 2026 07:28:01 GMT\r\nDate: Wed, 21 Oct 2026 07:28:00 GMT\r\n", b"{}"),
+        ("", b'{"error": {"details": [{"retryDelay": "1s"}]}}'),
+    ],
+)
+def test_a_server_that_wants_to_be_left_alone_is(serving, client, headers, body):
     server = serving("openai")
     times, refused = [], []
 
@@ -181,7 +189,7 @@ def test_a_server_that_wants_to_be_left_alone_is(serving, client):
             times.append(server.ledger.now_s())
             if not refused:
                 refused.append(path)
-                return Page(status=429, body=b"{}", headers="Retry-After: 1\r\n")
+                return Page(status=429, body=body, headers=headers)
         if method == "POST" and path.endswith("/batches") and len(refused) == 1:
             return None
         return None

@@ -7,6 +7,10 @@ words mean nothing.
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from benchsuite.driver import load
+from benchsuite.errors import UsageError
 from benchsuite.testing import KEY, DriverConformance, Recording, load_tape, request, tape
 from benchsuite.types import Tape, Target
 from benchsuite_backends.llamacpp import LlamaCpp
@@ -159,6 +163,8 @@ def test_exact_output_and_cache_are_asked_for_where_the_backend_can() -> None:
     bare = Target(backend="x", url=URL, model="m")
     told = Target(backend="x", url=URL, model="m", options={"ignore_eos": "true"})
     assert b"ignore_eos" not in OpenAI().encode(request(), bare).body
+    with pytest.raises(UsageError, match="ignore_eos is true or false, not 'yes'"):
+        load("openai", {"ignore_eos": "yes"})
     assert b'"ignore_eos":true,"min_tokens":16' in OpenAI().encode(request(), told).body
     for driver in (Local(), Sim()):
         assert b'"ignore_eos":true,"cache_prompt":false' in driver.encode(request(), bare).body

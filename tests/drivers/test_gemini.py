@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from benchsuite.driver import PreparesCache
+from benchsuite.driver import KnowsPlace, PreparesCache, load
 from benchsuite.engine.decode import retry_after_s
 from benchsuite.errors import UsageError
 from benchsuite.testing import KEY, DriverConformance, Recording, request, tape
@@ -170,6 +170,30 @@ def test_vertex_is_known_by_its_host(tail) -> None:
     assert asked.path == f"{publisher}/models/gemini-3.8-flash:countTokens"
     found = Gemini().identity((tape(b'{"totalTokens": 1}'),))
     assert found is not None and found.server == "Vertex AI"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        (LOCATION, "europe-west4"),
+        ("https://aiplatform.googleapis.com/v1/projects/p/locations/global", "global"),
+        ("https://us-central1-aiplatform.googleapis.com", "us-central1"),
+        ("http://proxy:4000/v1/projects/p/locations/us-east5", "us-east5"),
+        ("https://aiplatform.googleapis.com", ""),
+        (TARGET.url, ""),
+    ],
+)
+def test_the_location_is_read_from_a_vertex_url(url, place) -> None:
+    driver = Gemini()
+    assert isinstance(driver, KnowsPlace)
+    assert driver.place(msgspec.structs.replace(TARGET, url=url)) == place
+
+
+@pytest.mark.parametrize(("name", "value"), [("auth", "basic"), ("cache", "implicit")])
+def test_words_that_mean_nothing_are_refused(name, value) -> None:
+    with pytest.raises(UsageError, match=f"--option {name} is (bearer|explicit), not '{value}'"):
+        load("gemini", {name: value})
+    assert load("gemini", {"auth": "bearer", "cache": "explicit"})
 
 
 def test_vertex_needs_a_model() -> None:

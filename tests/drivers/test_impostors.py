@@ -200,6 +200,26 @@ def test_a_driver_takes_its_own_engine_and_no_other(name, engine):
     assert taken(name, engine) == (OWN[name] == engine)
 
 
+@pytest.mark.parametrize("owner", ["vllm", "sglang", "tensorrt_llm", "llamacpp"])
+def test_a_gateway_that_lists_an_engines_models_beside_others_is_not_that_engine(owner):
+    driver = load(owner.removesuffix("_llm"))
+    calls = driver.identify(Target(backend=driver.name, url=f"{URL}/v1"))
+    for cards, known in ((models(owner, "a", "b"), True), (models(owner, "a"), False)):
+        cards["data"] += [] if known else models("me", "b")["data"]
+        first, *others = (tape(msgspec.json.encode(cards)), *(tape(b"{}", status=404) for _ in calls[1:]))
+        assert (driver.identity((first, *others)) is not None) == known
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_below_v1_llamacpp_knows_its_own_models_and_no_others(engine):
+    driver = load("llamacpp")
+    calls = driver.identify(Target(backend="llamacpp", url=f"{URL}/v1"))
+    found = driver.identity(tuple(answers(engine, f"/v1{call.path}") for call in calls))
+    assert (found is not None) == (engine == "llamacpp")
+    if found is not None:
+        assert (found.server, found.models, found.context_tokens) == ("llama.cpp", ("bench",), 4096)
+
+
 @pytest.mark.parametrize("engine", sorted({*ENGINES} - {"anthropic", "gemini"}))
 def test_the_openai_driver_takes_whoever_speaks_its_dialect(engine):
     assert taken("openai", engine)

@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from benchsuite.driver import LoadsModels, engine_arguments
+from benchsuite.driver import LoadsModels, engine_arguments, load
 from benchsuite.errors import UsageError
 from benchsuite.testing import KEY, DriverConformance, Recording, request, tape
 from benchsuite.types import Message, Target
@@ -365,3 +366,15 @@ def test_what_ollama_can_not_be_started_with_is_refused():
     for name in ("shape:5m", "~/m.gguf"):
         with pytest.raises(UsageError, match="--backend llamacpp takes it"):
             launched(model=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint"), [("ollama", "native"), ("ollama", "generate"), ("lmstudio", "native")]
+)
+def test_an_option_of_the_compatible_doors_is_refused_at_the_own_ones(name, endpoint):
+    options = {"endpoint": endpoint, "max_tokens_field": "max_completion_tokens"}
+    target = Target(backend=name, url="http://127.0.0.1:1", model="m", options=options)
+    with pytest.raises(UsageError, match="max_tokens_field"):
+        load(name).encode(request(), target)
+    door = msgspec.structs.replace(target, options=options | {"endpoint": "chat"})
+    assert b"max_completion_tokens" in load(name).encode(request(), door).body

@@ -5,12 +5,12 @@ import importlib.resources
 import msgspec
 import pytest
 
-from benchsuite.driver import backends, load
+from benchsuite.driver import KnowsPlace, backends, load
 from benchsuite.errors import UsageError
 from benchsuite.testing import KEY, DriverConformance, Recording, request, tape
 from benchsuite.types import Target
 from benchsuite_backends import presets
-from benchsuite_backends.presets import TABLE
+from benchsuite_backends.differences import TABLE
 
 MODELS = tape(b'{"object":"list","data":[{"id":"a/m","object":"model"},{"id":"b/m","object":"model"}]}')
 
@@ -215,12 +215,53 @@ def test_bedrocks_region_is_part_of_its_address_and_of_who_it_is() -> None:
     assert there.default_url == "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1"
     known = tape(b"{}", status=404, headers=[("x-amzn-RequestId", "7")])
     found = there.identity((known,))
-    assert found is not None and found.details == {"region": "eu-central-1"}
+    assert found is not None and found.server == "Amazon Bedrock"
     refused = tape(b"{}", status=403, headers=[("x-amzn-RequestId", "7")])
     assert there.identity((refused,)) is None
     for region in ("evil.example.org/", ""):
         with pytest.raises(UsageError, match="is no region"):
             load("bedrock", {"region": region})
+
+
+@pytest.mark.parametrize(
+    ("url", "region"),
+    [
+        ("", "us-east-1"),
+        ("https://bedrock-runtime.eu-west-3.amazonaws.com/openai/v1", "eu-west-3"),
+        ("https://bedrock-runtime-fips.us-gov-west-1.amazonaws.com/openai/v1", "us-gov-west-1"),
+        ("https://bedrock-mantle.ap-south-2.api.aws/v1", "ap-south-2"),
+        ("https://vpce-1.bedrock-runtime.sa-east-1.vpce.amazonaws.com/openai/v1", "sa-east-1"),
+        ("https://gateway.example.org/eu-west-3", ""),
+    ],
+)
+def test_the_region_is_read_from_the_url(url, region) -> None:
+    driver = made("bedrock")
+    assert isinstance(driver, KnowsPlace)
+    assert driver.place(Target(backend="bedrock", url=url or driver.default_url)) == region
+
+
+def test_the_region_that_was_named_counts_where_the_url_names_none() -> None:
+    driver = load("bedrock", {"region": "eu-central-1"})
+    assert isinstance(driver, KnowsPlace)
+    places = {
+        url: driver.place(Target(backend="bedrock", url=url)) for url in (driver.default_url, "http://me")
+    }
+    assert set(places.values()) == {"eu-central-1"}
+    there = "https://bedrock-runtime.eu-west-3.amazonaws.com/openai/v1"
+    assert driver.place(Target(backend="bedrock", url=there)) == "eu-west-3", "that is where requests go"
+    assert made("groq").place(Target(backend="groq", url=there)) == ""
+
+
+def test_a_bare_list_of_models_is_one() -> None:
+    found = made("together").identity((tape(b'[{"id":"a/m"},{"no":"id"},3]'),))
+    assert found is not None and found.models == ("a/m",)
+    for other in (b"[]", b'[{"no":"id"}]', b"3", b"["):
+        assert made("together").identity((tape(other),)) is None
+
+
+def test_a_word_for_auth_that_means_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="--option auth is bearer, not 'key'"):
+        load("azure", {"auth": "key"})
 
 
 def test_reasoning_that_can_not_be_said_is_refused() -> None:

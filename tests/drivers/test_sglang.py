@@ -207,6 +207,14 @@ def test_every_door_is_asked_for_exactly_the_output_and_salted_when_cold():
         assert "cache_salt" not in call(cache, endpoint="native")[1]
 
 
+def test_the_native_door_sends_no_temperature_where_none_is_wanted():
+    assert "temperature" not in call(endpoint="native", temperature="none")[1]["sampling_params"]
+    with pytest.raises(UsageError, match="temperature is 0 or none"):
+        call(endpoint="native", temperature="1")
+    with pytest.raises(UsageError, match="max_tokens_field does nothing at SGLang's native door"):
+        call(endpoint="native", max_tokens_field="max_length")
+
+
 def test_what_sglang_tells_of_itself():
     models, server = (tape(json.dumps(body).encode()) for body in (MODELS, SERVER))
     missing = tape(b'{"detail":"Not Found"}', status=404)

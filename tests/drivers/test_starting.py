@@ -4,12 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchsuite.driver import ReportsLoading, backends, load
 from benchsuite.errors import UsageError
 from benchsuite.testing import request
 from benchsuite.types import Target
+from benchsuite_backends.starting import read
 
 STARTED = {
     "local": (
@@ -104,6 +106,37 @@ def test_every_setting_says_what_it_means_in_a_few_words(backend):
     for name, setting in load(backend).settings.items():
         assert 0 < len(setting.help) < 60, name
         assert setting.arguments.keys() in ({"*"}, {"on", "off"}), name
+
+
+def test_a_table_with_a_field_that_means_nothing_is_refused():
+    start = b'[x.launch]\ncommand = "a"\nmissing = "b"\n'
+    assert read(start)["x"].launch.ready == "/health"
+    for more in (b'comand = "c"\n', b"[x.setings]\n"):
+        with pytest.raises(msgspec.ValidationError, match="unknown field"):
+            read(start + more)
+
+
+def test_every_word_of_a_launch_is_known():
+    known = {"python", "port", "model", "name", "slots", "context", "context_total", "threads"}
+    for backend in backends():
+        found = load(backend).launch(Target(backend=backend, url=""))
+        words = () if found is None else (*found.argv, *found.image_argv, *found.env.values())
+        assert set(re.findall(r"\{([^\s{}\":]*)\}", " ".join(words))) <= known, backend
+
+
+def test_an_image_looks_for_models_in_no_users_home():
+    for backend in backends():
+        found = load(backend).launch(Target(backend=backend, url=""))
+        assert found is None or not found.image_cache.startswith(("/root", "/home")), backend
+    ollama = launch("ollama", "m")
+    assert ollama.image_volume and f"OLLAMA_MODELS={ollama.image_cache}" in ollama.image_argv
+
+
+def test_ollama_is_set_by_variables_alone():
+    assert launch("ollama", "m", "OLLAMA_DEBUG=1").argv[:2] == ("env", "OLLAMA_NUM_PARALLEL={slots}")
+    for odd in ("--verbose", "serve", "debug=1"):
+        with pytest.raises(UsageError, match=f"not by '{odd}'"):
+            launch("ollama", "m", odd)
 
 
 def test_a_hub_name_is_looked_up_by_llama_server_and_never_served_by_the_embedded_engine():

@@ -5,7 +5,10 @@ No TensorRT-LLM was at hand: the bodies are made after `tensorrt_llm/serve/opena
 
 import json
 
+import pytest
+
 from benchsuite.driver import HasMetrics, ResetsCache, Tokenizes, load
+from benchsuite.errors import UsageError
 from benchsuite.testing import DriverConformance, Recording, request, tape
 from benchsuite.types import Target
 from benchsuite_backends.tensorrt import TensorRT
@@ -86,6 +89,20 @@ def test_a_salt_is_sent_where_the_user_says_that_the_build_knows_it():
     assert body(cache_salt="true")["cache_salt"] == b"a b".hex()
     assert "cache_salt" not in body("warm", cache_salt="true")
     assert "cache_salt" not in body(cache_salt="true", endpoint="completions")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cache_salt": "true", "endpoint": "completions"}, "for chats alone"),
+        ({"cache_salt": "yes"}, "cache_salt is true, not 'yes'"),
+        ({"cache_salt": "false"}, "cache_salt is true, not 'false'"),
+    ],
+)
+def test_a_salt_that_would_not_be_sent_is_refused(options, words):
+    with pytest.raises(UsageError, match=words):
+        load("tensorrt", options)
+    assert load("tensorrt", {"cache_salt": "true", "endpoint": "chat"})
 
 
 def test_what_it_tells_of_itself():

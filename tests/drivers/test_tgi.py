@@ -161,6 +161,19 @@ def test_the_openai_doors_name_the_base_model_and_no_adapter():
         call(endpoint="responses")
 
 
+def test_options_that_do_nothing_natively_say_so_or_are_refused():
+    def sent(**options):
+        target = Target(backend="tgi", url="http://127.0.0.1:3000", model="m", options=options)
+        return load("tgi").encode(request("a b"), target).body
+
+    assert sent(temperature="none") == sent() and b"temperature" not in sent()
+    assert "native never does" in load("tgi").options["temperature"]
+    with pytest.raises(UsageError, match="temperature is 0 or none"):
+        sent(temperature="1")
+    with pytest.raises(UsageError, match="max_tokens_field does nothing"):
+        sent(max_tokens_field="max_length")
+
+
 def test_an_error_inside_the_native_stream_has_its_own_kind():
     reply = TGI().decode(tape(BROKEN))
     assert (list(reply.texts), reply.complete, reply.error_kind) == ([" Hi"], False, "server_error")

@@ -70,14 +70,6 @@ class _Line(msgspec.Struct):
 class AnthropicBatches:
     """`BatchApi` for the driver of the Messages API."""
 
-    def batch_upload(self, requests: Sequence[tuple[str, Request]], target: Target) -> Call | None:
-        """Nothing is uploaded: the requests are part of the create call."""
-        return None
-
-    def batch_uploaded(self, tape: Tape) -> str | None:
-        """There is no file."""
-        return None
-
     def batch_create(
         self: Driver, requests: Sequence[tuple[str, Request]], upload: str, label: str, target: Target
     ) -> Call:

@@ -58,14 +58,6 @@ class _Page(msgspec.Struct, rename="camel"):
 class GeminiBatches:
     """`BatchApi` for the driver of the Gemini API."""
 
-    def batch_upload(self, requests: Sequence[tuple[str, Request]], target: Target) -> Call | None:
-        """Nothing is uploaded: the requests are part of the create call."""
-        return None
-
-    def batch_uploaded(self, tape: Tape) -> str | None:
-        """There is no file."""
-        return None
-
     def batch_create(
         self: Driver, requests: Sequence[tuple[str, Request]], upload: str, label: str, target: Target
     ) -> Call:

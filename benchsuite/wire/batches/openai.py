@@ -69,7 +69,7 @@ class _Line(msgspec.Struct):
 class OpenAIBatches:
     """`BatchApi` for a driver of the OpenAI dialect, whichever of its doors it uses."""
 
-    def batch_upload(self: Driver, requests: Sequence[tuple[str, Request]], target: Target) -> Call | None:
+    def batch_upload(self: Driver, requests: Sequence[tuple[str, Request]], target: Target) -> Call:
         """`POST files`: one line a request; UsageError beyond 50,000 of them, or 200 MB."""
         calls.check_size("OpenAI's batch API", len(requests), MOST_REQUESTS, "requests")
         lines = b"".join(
