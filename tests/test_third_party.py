@@ -103,7 +103,7 @@ def test_a_driver_that_fails_when_it_is_made_is_a_usage_error(monkeypatch):
         def load(self):
             raise ImportError("line one\nline two")
 
-    monkeypatch.setattr(driver, "backends", lambda: {"bad": Entry()})
+    monkeypatch.setattr("benchsuite.driver.found.backends", lambda: {"bad": Entry()})
     with pytest.raises(UsageError, match=r"'bad' can't be loaded \(ImportError: line one line two\)"):
         driver.load("bad")
 
