@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from benchsuite.cli.kinds import header, json_object, pair, proxy_url, seconds, store_option
+from benchsuite.cli.kinds import json_object, key_options, proxy_url, seconds, store_option
 
 if TYPE_CHECKING:
     from benchsuite.asked import Options
@@ -24,18 +24,7 @@ def _asking(command: _F) -> _F:
     for option in reversed(
         (
             click.argument("run"),
-            click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the API key."),
-            click.option(
-                "--token-command", metavar="CMD", help="A command that prints the key, e.g. of a cloud's CLI."
-            ),
-            click.option("--header", type=header, multiple=True, metavar="'K: V'", help="Send a header."),
-            click.option(
-                "--header-env",
-                type=pair,
-                multiple=True,
-                metavar="K=VAR",
-                help="Send a header whose value is in the environment.",
-            ),
+            *key_options,
             click.option(
                 "--extra-body", type=json_object, metavar="JSON", help="As the run was started with."
             ),

@@ -175,3 +175,20 @@ def store_option(command: _F) -> _F:
         metavar="PATH",
         help="Where runs are kept (also BENCHSUITE_STORE).",
     )(command)
+
+
+key_options: Final[tuple[Callable[[Any], Any], ...]] = (
+    click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the API key."),
+    click.option(
+        "--token-command", metavar="CMD", help="A command that prints the key, e.g. of a cloud's CLI."
+    ),
+    click.option("--header", type=header, multiple=True, metavar="'K: V'", help="Send a header."),
+    click.option(
+        "--header-env",
+        type=pair,
+        multiple=True,
+        metavar="K=VAR",
+        help="Send a header whose value is in the environment.",
+    ),
+)
+"""Options of every command that a server wants keys from; they are never stored."""

@@ -11,8 +11,8 @@ import click
 
 from benchsuite.cli.kinds import (
     dollars,
-    header,
     json_object,
+    key_options,
     numbers,
     one_or_more,
     pair,
@@ -160,18 +160,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
     (
         "Connection",
         (
-            click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the API key."),
-            click.option(
-                "--token-command", metavar="CMD", help="A command that prints the key, e.g. of a cloud's CLI."
-            ),
-            click.option("--header", type=header, multiple=True, metavar="'K: V'", help="Send a header."),
-            click.option(
-                "--header-env",
-                type=pair,
-                multiple=True,
-                metavar="K=VAR",
-                help="Send a header whose value is in the environment.",
-            ),
+            *key_options,
             click.option("--ca-cert", metavar="FILE", help="Trust this authority instead of the system's."),
             click.option("--client-cert", metavar="FILE", help="Certificate to show the server."),
             click.option("--client-key", metavar="FILE", help="Its key."),
