@@ -15,6 +15,8 @@ from benchsuite.errors import UsageError
 from benchsuite.keys import check_key, key
 from benchsuite.types import Connection, Noun, Workload
 from benchsuite.workload.bodies import Lines
+from benchsuite.workload.draw import Material
+from benchsuite.workload.points import points
 
 _OURS = frozenset({"--host", "--port"})
 """Arguments of an engine that benchsuite chooses itself: with others it would wait in vain."""
@@ -29,8 +31,9 @@ class Options(Noun, frozen=True, kw_only=True):
     the driver's (e.g. `endpoint=completions`), `engine` and `engine_args` those of an engine that we start,
     with `engine_python` where it isn't found by itself, or with `docker` from its image or from `image`.
     `start`: `auto` attaches where something answers, `launch` never attaches, `attach` never starts.
-    `bodies` are sent in place of prompts. `pull`: a model that the server doesn't have may be downloaded
-    there. `batch_poll_s`: how soon a batch API is first asked how far it is.
+    `bodies` are sent in place of prompts; `material` is what other files of the workload hold. `pull`: a
+    model that the server doesn't have may be downloaded there. `batch_poll_s`: how soon a batch API is first
+    asked how far it is.
     """
 
     backend: str
@@ -43,6 +46,7 @@ class Options(Noun, frozen=True, kw_only=True):
     options: dict[str, str] = {}
     extra_body: dict[str, Any] = {}
     bodies: Lines | None = None
+    material: Material = Material()
     reset_cache: bool = False
     connection: Connection = Connection()
     seed: int | None = None
@@ -84,11 +88,11 @@ def check_asked(driver: Driver, options: Options) -> None:
     endpoint = options.options.get("endpoint", can.endpoints[0])
     if endpoint not in can.endpoints:
         raise UsageError(f"--backend {name} has no endpoint {endpoint!r}; it has: {', '.join(can.endpoints)}")
-    if options.workload.cache not in can.caching:
-        raise UsageError(
-            f"--cache {options.workload.cache} can't be had from {driver.title}; "
-            f"it can: {', '.join(can.caching) or 'none'}"
-        )
+    for mode in dict.fromkeys(point.cache for point in points(options.workload)):
+        if mode not in can.caching:
+            raise UsageError(
+                f"--cache {mode} can't be had from {driver.title}; it can: {', '.join(can.caching) or 'none'}"
+            )
     if isinstance(driver, PreparesCache) and options.options.get("cache") == "explicit":
         _check_upload(options)
     if options.workload.reasoning and not can.reasoning:
@@ -125,7 +129,7 @@ def _check_upload(options: Options) -> None:
     if options.workload.batch or options.bodies is not None:
         name = "--batch-api" if options.workload.batch else "--bodies"
         raise UsageError(f"--option cache=explicit doesn't go with {name}; leave it out")
-    if options.workload.cache != "shared":
+    if "shared" not in options.workload.cache:
         raise UsageError(
             "--option cache=explicit uploads a shared prefix; add --cache shared or leave it out"
         )

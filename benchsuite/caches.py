@@ -12,7 +12,7 @@ from benchsuite.errors import BenchsuiteError, TargetError
 from benchsuite.identify import patient
 from benchsuite.target import Resolved, Tell, with_fresh_key
 from benchsuite.types import Manifest, Stage
-from benchsuite.workload.plan import shared_prefix
+from benchsuite.workload.plan import Draw, shared_prefix
 
 _UPLOAD_S = 60.0
 
@@ -37,10 +37,21 @@ def uploaded(options: Options, manifest: Manifest, who: Resolved, tell: Tell) ->
 def _prefixes(manifest: Manifest, who: Resolved) -> list[str]:
     """Each point's prefix once; none where the driver uploads nothing."""
     lengths = manifest.lengths
-    if manifest.workload.cache != "shared" or not isinstance(who.driver, PreparesCache) or lengths is None:
+    shares = any(point.cache == "shared" for point in manifest.points)
+    if not shares or not isinstance(who.driver, PreparesCache) or lengths is None:
         return []
     found = [
-        shared_prefix(manifest.workload, point, seed=manifest.seed, nonce=manifest.nonce, lengths=lengths)
+        shared_prefix(
+            Draw(
+                workload=manifest.workload,
+                point=point,
+                phase="measure",
+                trial=1,
+                seed=manifest.seed,
+                nonce=manifest.nonce,
+                lengths=lengths,
+            )
+        )
         for point in manifest.points
     ]
     return [prefix for prefix in dict.fromkeys(found) if prefix]

@@ -7,6 +7,8 @@ ones are refused. Points are matched by their lengths and their load.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from benchsuite.differences import Difference, asked_differently, differs_in, obstacles
 from benchsuite.errors import InvalidMeasurement, NotComparable, UsageError
 from benchsuite.stats.columns import NEEDED, trials_of
@@ -15,7 +17,9 @@ from benchsuite.stats.series import MEASURES, Series, all_series
 from benchsuite.store.runs import RunDir
 from benchsuite.types import Manifest, Noun, Point, Run, Verdict
 
-_Axes = tuple[int, int, int | None, float | None]
+_Axes = Point
+"""What is held fixed in a point, whatever its place among the others."""
+
 _Measured = Mapping[_Axes, Mapping[str, Series]]
 
 _TOLD_TOO = frozenset(
@@ -162,7 +166,7 @@ def _shared(base: Run, other: Run) -> tuple[_Axes, ...]:
 def _points(run: Run) -> dict[_Axes, Point]:
     """Points by what is held fixed in them, as far as they were measured."""
     points = [row.point for row in run.summaries]
-    return {(each.prompt_tokens, each.output_tokens, each.concurrency, each.rate): each for each in points}
+    return {msgspec.structs.replace(each, index=0): each for each in points}
 
 
 def _described(point: Point) -> str:
@@ -195,7 +199,7 @@ def _comparison(
         workload_digest=manifest.workload_digest,
         digest_equal=manifest.workload_digest == other.manifest.workload_digest,
         same=manifest.workload.same,
-        cache=manifest.workload.cache,
+        cache=" and ".join(manifest.workload.cache),
         metrics_version=manifest.metrics_version,
         margin=margin,
         differs_in=differs_in(manifest, other.manifest),

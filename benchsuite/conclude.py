@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchsuite.driver import Driver, load
+from benchsuite.engine.asked import Asked
 from benchsuite.engine.decode import records
 from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import TrialRun
@@ -40,8 +41,10 @@ def decode_segment(
     reader = SpoolReader(segment)
     tapes = reader.read()
     prefix = f"{run_dir.run_id}-{stem}-"
+    asked = Asked(segment.with_name(stem))
+    found = map(asked.joined, records(tapes, driver, prefix, keep_text))
     with run_dir.writer(point, trial, part or None) as writer:
-        for record in priced(records(tapes, driver, prefix, keep_text), manifest.token_price):
+        for record in priced(found, manifest.token_price):
             writer.write(record)
     segment.unlink()
 

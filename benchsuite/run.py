@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import msgspec
+
 from benchsuite import __version__
 from benchsuite.asked import Options
 from benchsuite.batch import runs as batch
@@ -52,9 +54,10 @@ from benchsuite.target import (
 )
 from benchsuite.telemetry.gpu import gpus_here, serves_here
 from benchsuite.telemetry.machine import fingerprint, package_versions
-from benchsuite.types import Lengths, Manifest, Phase, Point, Request, Run, Stage, TokenPrice
-from benchsuite.workload.load import points, workload_digest
+from benchsuite.types import Lengths, Manifest, Phase, Point, Request, Run, Stage, TokenPrice, Workload
+from benchsuite.workload.load import workload_digest
 from benchsuite.workload.plan import new_nonce, plan, warm_up_count
+from benchsuite.workload.points import points
 
 LIVE_DECODE_CORES = 4
 """With fewer cores nothing is decoded while anything is measured."""
@@ -114,7 +117,7 @@ def _manifest(options: Options, who: Resolved, store: Store, tell: Tell) -> Mani
         points=points(workload),
         workers=max(worker_count(options.workers, _streams(point)) for point in points(workload)),
         connection=connection_facts(options.connection),
-        caching="" if workload.bodies else who.driver.capabilities.caching.get(workload.cache, ""),
+        caching="" if workload.bodies else _caching(who, workload),
         reset_cache=options.reset_cache,
         gpu=options.gpu,
         price=price_of(options.gpu, options.gpu_price),
@@ -159,6 +162,13 @@ def _lengths(options: Options, who: Resolved, tell: Tell) -> Lengths | None:
         return fitted(who, tell)
     tell_bodies(who, options.workload, options.bodies, tell)
     return None
+
+
+def _caching(who: Resolved, workload: Workload) -> str:
+    """How the workload's cache words come true on this backend."""
+    ways = who.driver.capabilities.caching
+    said = [(mode, ways.get(mode, "")) for mode in dict.fromkeys(point.cache for point in points(workload))]
+    return said[0][1] if len(said) == 1 else "; ".join(f"{mode}: {way}" for mode, way in said if way)
 
 
 def _serving_gpus(who: Resolved) -> tuple[str, ...] | None:
@@ -328,5 +338,5 @@ def _requests(
         seed=manifest.seed,
         nonce=manifest.nonce,
         lengths=manifest.lengths,
-        bodies=options.bodies or (),
+        material=msgspec.structs.replace(options.material, bodies=options.bodies or ()),
     )

@@ -35,6 +35,7 @@ from benchsuite.types import (
     Workload,
 )
 from benchsuite.workload.bodies import longest_tokens
+from benchsuite.workload.spreads import most
 
 _CONTEXT_STEP = 1024
 _TEMPLATE_ROOM = 64
@@ -337,7 +338,9 @@ def _context(workload: Workload, most: int | None, model: str) -> int:
 
 def check_context(point: Point, identity: Identity) -> None:
     """Refuse before the first request what the server's context can't hold."""
-    needed = point.prompt_tokens + point.output_tokens
+    needed = math.ceil(
+        most(point.prompt_spread or point.prompt_tokens) + most(point.output_spread or point.output_tokens)
+    )
     if identity.context_tokens is not None and needed > identity.context_tokens:
         raise UsageError(
             f"{point.prompt_tokens} prompt + {point.output_tokens} output tokens don't fit the server's "

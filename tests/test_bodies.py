@@ -18,8 +18,9 @@ from benchsuite.testing import request
 from benchsuite.types import Target, Workload
 from benchsuite.workload import bodies as module
 from benchsuite.workload.bodies import longest_tokens, read, replay
-from benchsuite.workload.load import points, workload_digest
+from benchsuite.workload.load import workload_digest
 from benchsuite.workload.plan import plan
+from benchsuite.workload.points import points
 
 CANARY = "canary-body-77b1"
 QUICK = Workload(

@@ -8,7 +8,8 @@ from benchsuite.errors import UsageError
 from benchsuite.types import Slo, Workload
 from benchsuite.workload import schema
 from benchsuite.workload.card import card, measured_s
-from benchsuite.workload.load import load, overridden, parse_slo, points, shipped, workload_digest
+from benchsuite.workload.load import load, overridden, parse_slo, shipped, workload_digest
+from benchsuite.workload.points import points
 
 SMALL = """
 name = "small"

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from benchsuite.errors import UsageError
 from benchsuite.types import Lengths, Workload
 from benchsuite.workload.fit import words
-from benchsuite.workload.load import overridden, points
+from benchsuite.workload.load import overridden
 from benchsuite.workload.plan import new_nonce, plan, warm_up_count
+from benchsuite.workload.points import points
 
 LENGTHS = Lengths(words=words(), overhead=11, source="usage")
 CLOSED = Workload(

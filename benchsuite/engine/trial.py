@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from benchsuite.driver import Driver
+from benchsuite.engine.asked import AskedWriter
 from benchsuite.engine.endpoint import Encoder, Endpoint
 from benchsuite.engine.spec import CALL_HEAD, END_OF_CALLS, GO, SPEC_HEAD, WorkerSpec
 from benchsuite.errors import BenchsuiteError
@@ -110,9 +111,10 @@ def encoded(driver: Driver, request: Request, target: Target) -> Call:
 class _Plan:
     """Encodes the plan's requests in order, on demand, and hands each worker its share."""
 
-    def __init__(self, trial: Trial, requests: Iterator[Request]) -> None:
+    def __init__(self, trial: Trial, requests: Iterator[Request], asked: AskedWriter) -> None:
         self._trial = trial
         self._requests = requests
+        self._asked = asked
         self._encoder = Encoder(trial.endpoint, trial.target)
         self._queues: list[deque[bytes]] = [deque() for _ in range(trial.workers)]
         self._lock = threading.Lock()
@@ -135,6 +137,7 @@ class _Plan:
 
     def _frame(self, request: Request) -> bytes:
         trial = self._trial
+        self._asked.write(request)
         call = encoded(trial.driver, request, trial.target)
         self.digests += hashlib.sha256(call.body).digest()[:_DIGEST_BYTES]
         payload = self._encoder.encode(call, f"{trial.id_prefix}{request.index}")
@@ -238,15 +241,16 @@ def run_trial(
     """
     if trial.slots is not None:
         trial = msgspec.structs.replace(trial, workers=min(trial.workers, trial.slots))
-    plan = _Plan(trial, requests)
     workers: list[_WorkerProcess] = []
-    try:
-        for number in range(trial.workers):
-            workers.append(_WorkerProcess(_share(trial, number), plan.frames(number)))
-        start_ns = _watch(workers, interrupt, on_tick)
-    finally:
-        for worker in workers:
-            worker.close()
+    with AskedWriter(trial.stem) as asked:
+        plan = _Plan(trial, requests, asked)
+        try:
+            for number in range(trial.workers):
+                workers.append(_WorkerProcess(_share(trial, number), plan.frames(number)))
+            start_ns = _watch(workers, interrupt, on_tick)
+        finally:
+            for worker in workers:
+                worker.close()
     return TrialRun(
         start_ns=start_ns,
         workers=tuple(worker.health for worker in workers if worker.health is not None),

@@ -115,7 +115,7 @@ def _sent(manifest: Manifest) -> Iterator[str]:
         yield "Prompt lengths are a guess of one token a word: the server reports no usage."
     equal = "text" if workload.same == "text" else "number of tokens"
     how = f": {manifest.caching}" if manifest.caching else ""
-    yield f"Prompts have the same {equal} on every server. Cache {workload.cache}{how}."
+    yield f"Prompts have the same {equal} on every server. Cache {' and '.join(workload.cache)}{how}."
 
 
 def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:

@@ -13,6 +13,7 @@ from benchsuite.report.units import duration, error_ms, number, several
 from benchsuite.shown import where_it_is
 from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning
 from benchsuite.workload.load import load, workload_digest
+from benchsuite.workload.spreads import described
 
 FEWEST_TRIALS = 3
 """With fewer, nothing says how much a repeated trial would differ."""
@@ -75,8 +76,8 @@ def workload_line(manifest: Manifest) -> str:
     """What was asked, and how much of it."""
     workload, points = manifest.workload, len(manifest.points)
     lengths = (
-        f"about {several([f'{n:,}' for n in workload.prompt_tokens])} in, "
-        f"{several([f'{n:,}' for n in workload.output_tokens])} out, {workload.cache} cache"
+        f"about {several([*map(described, workload.prompt_tokens)])} in, "
+        f"{several([*map(described, workload.output_tokens)])} out, {several(list(workload.cache))} cache"
     )
     if workload.reasoning:
         lengths += f", reasoning {workload.reasoning}"

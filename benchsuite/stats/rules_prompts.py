@@ -78,7 +78,7 @@ def prompt_tokens(facts: Facts) -> Warning | None:
 
 def cache_cold(facts: Facts) -> Warning | None:
     """Cold prompts that were found in the cache beyond the chat template's own prefix."""
-    if facts.workload.cache != "cold":
+    if facts.point.cache != "cold":
         return None
     if facts.ok and facts.hit_ratio is None:
         text = "how many prompt tokens came from the server's cache is unknown, not 0"
@@ -100,7 +100,7 @@ def cache_warm(facts: Facts) -> Warning | None:
     at least half the prompt.
     """
     hit, best = facts.hit_ratio, facts.best_hit_ratio
-    if facts.workload.cache != "warm" or not facts.ok:
+    if facts.point.cache != "warm" or not facts.ok:
         return None
     if hit is None or best is None:
         return _untold("cache_warm")
@@ -125,7 +125,7 @@ def cache_shared(facts: Facts) -> Warning | None:
     found is enough where that explains what it lacks.
     """
     hit, best = facts.hit_ratio, facts.best_hit_ratio
-    if facts.workload.cache != "shared" or not facts.ok:
+    if facts.point.cache != "shared" or not facts.ok:
         return None
     if hit is None or best is None:
         return _untold("cache_shared")

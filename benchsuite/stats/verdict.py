@@ -125,7 +125,7 @@ def _measure(
     speeds = (
         batch_rates([(info, each, window) for info, each, window in trials if window is not None])
         if point.batch
-        else rates.point_rates(point, workload.slo, workload.cache, windowed, found["tpot"])
+        else rates.point_rates(point, workload.slo, point.cache, windowed, found["tpot"])
     )
     summary = Summary(
         point=point,

@@ -64,6 +64,13 @@ _TYPES: Mapping[str, Any] = {
     "cache_write_tokens": _COUNT,
     "cache_write_1h_tokens": _COUNT,
     "retry_after_s": pa.float64(),
+    "asked_prompt_tokens": _COUNT,
+    "asked_output_tokens": _COUNT,
+    "conversation": pa.int64(),
+    "turn": _COUNT,
+    "group": _COUNT,
+    "item": pa.int64(),
+    "passed": pa.bool_(),
 }
 
 _OPTIONAL = frozenset(

@@ -335,6 +335,16 @@ def as_json(value: Any) -> bytes:
     return msgspec.json.format(text, indent=1) + b"\n"
 
 
+def _one_cache_updated(run: dict[str, Any]) -> dict[str, Any]:
+    """A run from when a workload had one cache mode, which is now that of each of its points."""
+    manifest = run["manifest"]
+    mode = manifest["workload"]["cache"]
+    manifest["workload"]["cache"] = [mode]
+    for point in (*manifest["points"], *(row["point"] for row in run.get("summaries", ()))):
+        point["cache"] = mode
+    return run
+
+
 def _infinities_as_words(value: Any) -> Any:
     """JSON has no infinity and a null would turn an offline load into a closed loop: it is written "inf"."""
     if isinstance(value, dict):
@@ -356,6 +366,8 @@ def read_json(path: Path, kind: type[_T]) -> _T:
                 f"{path} has store schema {wrote.schema}, this one reads up to {SCHEMA}: it takes {needed}"
             )
         # Not strict: "inf" has to become a float again.
+        if isinstance(wrote.manifest.get("workload", {}).get("cache"), str):
+            return msgspec.convert(_one_cache_updated(msgspec.json.decode(text)), type=kind, strict=False)
         return msgspec.json.decode(text, type=kind, strict=False)
     except OSError as error:
         raise StoreError(f"can't read {path} ({error.strerror}); copy the run again") from error

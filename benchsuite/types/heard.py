@@ -113,6 +113,8 @@ class Record(Noun, frozen=True, kw_only=True, gc=False):
     as another by our lateness, so that their own arrival may be hidden. `reader_lag_us`: worst delay
     between a read's stamp and our holding it.
     `cost_usd`: None until priced. `retry_after_s`: when a server that refused wants to be asked again.
+    `asked_prompt_tokens` to `item` are the plan's (`Request`); `passed`: the workload's check,
+    where it has one.
     """
 
     request_id: str
@@ -149,3 +151,10 @@ class Record(Noun, frozen=True, kw_only=True, gc=False):
     cache_write_tokens: int | None = None
     cache_write_1h_tokens: int | None = None
     retry_after_s: float | None = None
+    asked_prompt_tokens: int | None = None
+    asked_output_tokens: int | None = None
+    conversation: int | None = None
+    turn: int | None = None
+    group: int | None = None
+    item: int | None = None
+    passed: bool | None = None

@@ -1,6 +1,7 @@
 """Who was measured, by whom and with what: identities, trials, machines, prices, the manifest."""
 
-from benchsuite.types.asked import METRICS_VERSION, SCHEMA, Lengths, Noun, Point, Workload
+from benchsuite.types.asked import METRICS_VERSION, SCHEMA, Lengths, Noun
+from benchsuite.types.workload import Point, Workload
 
 
 class Identity(Noun, frozen=True, kw_only=True):

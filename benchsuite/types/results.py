@@ -4,8 +4,9 @@ from typing import Literal
 
 import msgspec
 
-from benchsuite.types.asked import SCHEMA, Noun, Point, Verdict
+from benchsuite.types.asked import SCHEMA, Noun, Verdict
 from benchsuite.types.measured import Manifest
+from benchsuite.types.workload import Point
 
 
 class Estimate(Noun, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from benchsuite.types.asked import Noun, Phase, Point
+from benchsuite.types.asked import Noun, Phase
+from benchsuite.types.workload import Point
 
 
 class Stage(Noun, frozen=True, kw_only=True):

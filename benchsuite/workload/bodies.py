@@ -1,6 +1,7 @@
 """Request bodies of a file (`--bodies`), sent word for word: what is kept of them, and which goes when."""
 
 import hashlib
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any, Final, overload
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Bodies, Phase, Workload
+from benchsuite.types import Bodies, Message, Phase, Request, Workload
+from benchsuite.workload.arrivals import offsets_ns, warm_up_count
+from benchsuite.workload.draw import Draw
+from benchsuite.workload.spreads import most as longest
 
 MOST_BYTES: Final = 1 << 30
 """The file is held in memory, and no machine that sends should have to swap."""
@@ -100,7 +104,7 @@ def replay(workload: Workload, bodies: Bodies) -> Workload:
         prompt_tokens=(0,),
         output_tokens=(0,),
         same="text",
-        cache="cold",
+        cache=("cold",),
         shared_tokens=0,
         reasoning="",
         bodies=bodies,
@@ -124,7 +128,9 @@ def first_line(workload: Workload, *, phase: Phase, trial: int, count: int) -> i
 def longest_tokens(workload: Workload, most: int | None) -> tuple[int, int]:
     """Tokens of the longest prompt and the longest answer; of bodies a careful guess, `most` in all."""
     if workload.bodies is None:
-        return max(workload.prompt_tokens), max(workload.output_tokens)
+        prompts = [*workload.prompt_tokens, *(one.prompt_tokens or 0 for one in workload.listed)]
+        outputs = [*workload.output_tokens, *(one.output_tokens or 0 for one in workload.listed)]
+        return math.ceil(max(map(longest, prompts))), math.ceil(max(map(longest, outputs)))
     output = _GUESSED_OUTPUT if most is None else min(_GUESSED_OUTPUT, most // 2)
     prompt = workload.bodies.longest_bytes // _LEAST_BYTES_PER_TOKEN
     return prompt if most is None else min(prompt, most - output), output
@@ -149,3 +155,23 @@ def _read(line: bytes, where: str) -> _Said:
         raise UsageError(f"--bodies: {where} isn't a JSON object; a line is one request's body") from None
     except (msgspec.DecodeError, RecursionError):
         raise UsageError(f"--bodies: {where} isn't JSON; a line is one request's body, as {{…}}") from None
+
+
+def planned(draw: Draw) -> Iterator[Request]:
+    """The requests of a trial that sends bodies as they are, from the first again after the last."""
+    workload, phase, bodies = draw.workload, draw.phase, draw.material.bodies
+    count = warm_up_count(workload, draw.point)
+    start = first_line(workload, phase=phase, trial=draw.trial, count=count)
+    return (
+        Request(
+            index=index,
+            phase=phase,
+            messages=(Message(role="user", content=""),),
+            max_output_tokens=1,
+            min_output_tokens=1,
+            cache=draw.point.cache,
+            due_offset_ns=offset_ns,
+            body=bodies[(start + index) % len(bodies)],
+        )
+        for index, offset_ns in enumerate(offsets_ns(draw))
+    )

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from benchsuite.types import Slo, Workload
-from benchsuite.workload.load import points, workload_digest
-from benchsuite.workload.plan import warm_up_count
+from benchsuite.types import Length, Slo, Workload
+from benchsuite.workload.arrivals import warm_up_count
+from benchsuite.workload.load import workload_digest
+from benchsuite.workload.points import points
+from benchsuite.workload.spreads import described
 
 
 def card(workload: Workload) -> tuple[tuple[str, str], ...]:
@@ -14,7 +16,7 @@ def card(workload: Workload) -> tuple[tuple[str, str], ...]:
     return (
         ("Workload", f"{workload.name}@{workload.version}"),
         ("What it tells", workload.description),
-        ("Prompt", f"{_several(workload.prompt_tokens)} tokens; {same} for every server"),
+        ("Prompt", f"{_lengths(workload.prompt_tokens)} tokens; {same} for every server"),
         ("Output", _output(workload)),
         ("Load", _load(workload)),
         ("Cache", _cache(workload)),
@@ -36,7 +38,7 @@ def measured_s(workload: Workload) -> float | None:
 
 def _output(workload: Workload) -> str:
     thinks = f", reasoning {workload.reasoning}" if workload.reasoning else ""
-    return f"{_several(workload.output_tokens)} tokens{thinks}"
+    return f"{_lengths(workload.output_tokens)} tokens{thinks}"
 
 
 def _load(workload: Workload) -> str:
@@ -54,11 +56,11 @@ def _load(workload: Workload) -> str:
 
 
 def _cache(workload: Workload) -> str:
-    if workload.cache == "warm":
+    if "warm" in workload.cache:
         return (
             "warm: all prompts of a point are the same, so the server can answer them from its prefix cache"
         )
-    if workload.cache == "shared":
+    if "shared" in workload.cache:
         length = f"{workload.shared_tokens:,} tokens" if workload.shared_tokens else "half of it"
         return f"shared: all prompts of a point have the same beginning, {length}, which the server can reuse"
     return "cold: every prompt begins with words of its own, so no prefix cache can help"
@@ -95,6 +97,10 @@ def _trials(workload: Workload) -> str:
 def _slo(slo: Slo) -> str:
     limits = (("TTFT", slo.ttft_ms), ("TPOT", slo.tpot_ms), ("E2E", slo.e2e_ms))
     return ", ".join(f"{name} ≤ {limit:g} ms" for name, limit in limits if limit is not None) or "none"
+
+
+def _lengths(values: Sequence[Length]) -> str:
+    return ", ".join(map(described, values))
 
 
 def _several(values: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Find, read and change workloads, and what follows from one: its digest and its points."""
+"""Find, read and change workloads, and what follows from one: its digest."""
 
 import hashlib
 import math
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Arrivals, CacheMode, Point, Reasoning, Slo, Workload
+from benchsuite.types import Arrivals, CacheMode, Length, Reasoning, Slo, Workload
 from benchsuite.workload import schema
 
 
@@ -47,8 +47,8 @@ def shipped() -> tuple[str, ...]:
 def overridden(
     workload: Workload,
     *,
-    prompt_tokens: Sequence[int] | int | None = None,
-    output_tokens: Sequence[int] | int | None = None,
+    prompt_tokens: Sequence[Length] | Length | None = None,
+    output_tokens: Sequence[Length] | Length | None = None,
     concurrency: Sequence[int] | int | None = None,
     rate: Sequence[float] | float | None = None,
     arrivals: Arrivals | None = None,
@@ -56,7 +56,7 @@ def overridden(
     requests: int | None = None,
     seconds: float | None = None,
     trials: int | None = None,
-    cache: CacheMode | None = None,
+    cache: Sequence[CacheMode] | CacheMode | None = None,
     reasoning: Reasoning | None = None,
     seed: int | None = None,
     slo: Slo | None = None,
@@ -110,7 +110,7 @@ def parse_slo(text: str) -> Slo:
         if f"{name}_ms" in limits:
             raise UsageError(f"{name} has two limits in {text!r}; give one")
         limits[f"{name}_ms"] = _milliseconds(amount, f"the limit of {name} in {text!r}")
-    return Slo(**limits)
+    return msgspec.convert(limits, Slo)
 
 
 def workload_digest(workload: Workload) -> str:
@@ -127,37 +127,15 @@ def workload_digest(workload: Workload) -> str:
         # The file is what is asked, whatever it is called; lengths aren't asked for.
         del asked["prompt_tokens"], asked["output_tokens"], asked["description"]
         asked["bodies"] = {"number": workload.bodies.number, "sha256": workload.bodies.sha256}
+    if len(workload.cache) == 1 and "cache" in asked:
+        asked["cache"] = workload.cache[0]
+    # Which server answers is no part of the question.
+    for axis in ("models", "engine"):
+        asked.pop(axis, None)
     fields = msgspec.to_builtins(asked)
     # JSON knows no infinity: msgspec would write null.
     fields["rate"] = ["inf" if math.isinf(rate) else rate for rate in workload.rate]
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
-
-
-def points(workload: Workload) -> tuple[Point, ...]:
-    """Every combination of prompt length × output length × load, in the order of the lists.
-
-    With rates and concurrencies each rate meets each cap.
-    """
-    caps = workload.concurrency or (None,)
-    rates = workload.rate or (None,)
-    grid = [
-        (prompt, output, cap, rate)
-        for prompt in workload.prompt_tokens
-        for output in workload.output_tokens
-        for rate in rates
-        for cap in caps
-    ]
-    return tuple(
-        Point(
-            index=index,
-            prompt_tokens=prompt,
-            output_tokens=output,
-            concurrency=cap,
-            rate=rate,
-            batch=workload.batch,
-        )
-        for index, (prompt, output, cap, rate) in enumerate(grid)
-    )
 
 
 def _milliseconds(amount: str, what: str) -> float:

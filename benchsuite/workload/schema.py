@@ -4,9 +4,8 @@ One table serves files and command-line changes alike, so both refuse the same v
 """
 
 import math
-import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Final, get_args
@@ -14,110 +13,63 @@ from typing import Any, Final, get_args
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Arrivals, CacheMode, Reasoning, Slo, Workload
+from benchsuite.types import Arrivals, CacheMode, Reasoning, Slo, Spread, Text, Workload
+from benchsuite.workload import readers
+from benchsuite.workload.readers import Reader, axis, choice, length, whole
 
-Reader = Callable[[object], object]
-"""Turns a value from a file into a field's value, or raises ValueError("must be …")."""
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise ValueError("must be a number")
-    return float(value)
-
-
-def _whole(least: int) -> Reader:
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
-            raise ValueError(f"must be a whole number, {least} or more")
-        return value
-
-    return read
-
-
-def _positive(value: object) -> float:
-    number = _number(value)
-    if not 0 < number < math.inf:
-        raise ValueError("must be more than 0")
-    return number
-
-
-def _seconds_or_none(value: object) -> float:
-    number = _number(value)
-    if not 0 <= number < math.inf:
-        raise ValueError("must be 0 or more seconds")
-    return number
-
-
-def _rate(value: object) -> float:
-    number = math.inf if value == "inf" else _number(value)
-    if number <= 0:
-        raise ValueError('must be more than 0 requests a second, or "inf"')
-    return number
-
-
-def _yes_or_no(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be some text")
-    return value.strip()
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
-        raise ValueError("must be letters, digits, '-', '_' or '.'")
-    return value
-
-
-def _choice(*words: str) -> Reader:
-    def read(value: object) -> object:
-        if value not in words:
-            *most, last = map(repr, words)
-            raise ValueError(f"must be {' or '.join((', '.join(most), last)) if most else last}")
-        return value
-
-    return read
-
-
-def _axis(one: Reader) -> Reader:
-    def read(value: object) -> tuple[object, ...]:
-        values = tuple(one(each) for each in (value if isinstance(value, list | tuple) else [value]))
-        if not values or len(set(values)) < len(values):
-            raise ValueError("must be one value, or a list of different ones")
-        return values
-
-    return read
-
-
+_TOKENS: Final = axis(length(1))
 _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
     {
-        "name": _name,
-        "version": _whole(1),
-        "description": _text,
-        "seed": _whole(0),
-        "prompt_tokens": _axis(_whole(1)),
-        "same": _choice("tokens", "text"),
-        "output_tokens": _axis(_whole(1)),
-        "concurrency": _axis(_whole(1)),
-        "rate": _axis(_rate),
-        "arrivals": _choice(*get_args(Arrivals)),
-        "batch": _yes_or_no,
-        "cache": _choice(*get_args(CacheMode)),
-        "shared_tokens": _whole(1),
-        "reasoning": _choice(*filter(None, get_args(Reasoning))),
-        "warm_up_seconds": _seconds_or_none,
-        "warm_up_max_requests": _whole(1),
-        "requests": _whole(1),
-        "seconds": _positive,
-        "trials": _whole(1),
-        "ttft_ms": _positive,
-        "tpot_ms": _positive,
-        "e2e_ms": _positive,
+        "name": readers.name,
+        "version": whole(1),
+        "description": readers.text,
+        "seed": whole(0),
+        "prompt_tokens": _TOKENS,
+        "text": choice(*get_args(Text)),
+        "same": choice("tokens", "text"),
+        "dataset": readers.source,
+        "trace": readers.source,
+        "time_scale": readers.positive,
+        "turns": length(1),
+        "user_tokens": length(1),
+        "think_s": readers.time_s,
+        "replies": choice("fixed", "real"),
+        "tool_turns": readers.yes_or_no,
+        "output_tokens": _TOKENS,
+        "reasoning": choice(*filter(None, get_args(Reasoning))),
+        "json_schema": readers.as_json(dict, "a JSON schema as a table"),
+        "tools": readers.as_json(list, "a list of tools in the OpenAI form"),
+        "extra": readers.as_json(dict, "a table of members for each request's body"),
+        "mix": readers.mix,
+        "concurrency": axis(whole(1)),
+        "rate": axis(readers.rate),
+        "arrivals": choice(*get_args(Arrivals)),
+        "arrivals_cv": readers.positive,
+        "burst_size": whole(1),
+        "stages": readers.stages,
+        "batch": readers.yes_or_no,
+        "stream": axis(readers.yes_or_no),
+        "cache": axis(choice(*get_args(CacheMode))),
+        "shared_tokens": whole(1),
+        "groups": whole(1),
+        "zipf": readers.not_negative,
+        "hit_ratio": axis(readers.share),
+        "models": readers.texts,
+        "engine": readers.engine,
+        "sweep": choice("grid", "zip"),
+        "order": choice("blocks", "listed"),
+        "listed": readers.listed,
+        "warm_up_seconds": readers.seconds_or_none,
+        "warm_up_max_requests": whole(1),
+        "requests": whole(1),
+        "seconds": readers.positive,
+        "trials": whole(1),
+        "check": readers.check,
+        "ttft_ms": readers.positive,
+        "tpot_ms": readers.positive,
+        "e2e_ms": readers.positive,
+        "limits": readers.limits,
+        "preset": readers.name,
     }
 )
 """How each field of a `Workload` (and of its `Slo`) is read."""
@@ -129,29 +81,58 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "description": "description",
         "seed": "seed",
         "prompts.tokens": "prompt_tokens",
+        "prompts.text": "text",
         "prompts.same": "same",
+        "prompts.dataset": "dataset",
+        "prompts.trace": "trace",
+        "conversation.turns": "turns",
+        "conversation.user_tokens": "user_tokens",
+        "conversation.think_seconds": "think_s",
+        "conversation.replies": "replies",
+        "conversation.tool_turns": "tool_turns",
         "outputs.tokens": "output_tokens",
+        "outputs.reasoning": "reasoning",
+        "outputs.json_schema": "json_schema",
+        "outputs.tools": "tools",
+        "outputs.stream": "stream",
+        "request.extra": "extra",
+        "request.mix": "mix",
         "load.concurrency": "concurrency",
         "load.rate": "rate",
         "load.arrivals": "arrivals",
+        "load.cv": "arrivals_cv",
+        "load.burst_size": "burst_size",
+        "load.stages": "stages",
+        "load.time_scale": "time_scale",
         "load.batch": "batch",
-        "outputs.reasoning": "reasoning",
         "cache.mode": "cache",
         "cache.shared_tokens": "shared_tokens",
+        "cache.groups": "groups",
+        "cache.zipf": "zipf",
+        "cache.hit_ratio": "hit_ratio",
+        "sweep.models": "models",
+        "sweep.engine": "engine",
+        "sweep.combine": "sweep",
+        "sweep.order": "order",
+        "sweep.points": "listed",
         "warm_up.seconds": "warm_up_seconds",
         "warm_up.max_requests": "warm_up_max_requests",
         "stop.requests": "requests",
         "stop.seconds": "seconds",
         "stop.trials": "trials",
+        "check": "check",
         "slo.ttft_ms": "ttft_ms",
         "slo.tpot_ms": "tpot_ms",
         "slo.e2e_ms": "e2e_ms",
+        "slo.limits": "limits",
+        "slo.preset": "preset",
     }
 )
 """Where a field stands in a file: `section.key`, or `key` at the top."""
 
 _SECTIONS: Final = tuple(dict.fromkeys(key.split(".")[0] for key in _FIELDS if "." in key))
-_REQUIRED: Final = ("name", "version", "description", "prompts.tokens", "outputs.tokens")
+_REQUIRED: Final = ("name", "version", "description")
+_LENGTHS: Final = ("prompts.tokens", "outputs.tokens")
 
 
 def parsed(text: str, source: str) -> Workload:
@@ -171,6 +152,13 @@ def parsed(text: str, source: str) -> Workload:
     if values.get("batch"):
         # Each is a batch of its own, and paid for.
         values.setdefault("trials", 1)
+    for key in _LENGTHS:
+        if "trace" not in values and "dataset" not in values and _FIELDS[key] not in values:
+            raise UsageError(f"{source}: {label(key)} is missing")
+        # 0: as long as each row of the file says.
+        values.setdefault(_FIELDS[key], (0,))
+    # A `Workload` made by hand has random words, as all had before there were others.
+    values.setdefault("text", "prose")
     slo = Slo(**{field: values.pop(field) for field in Slo.__struct_fields__ if field in values})
     return made({**values, "slo": slo}, f"{source}: ")
 
@@ -195,26 +183,67 @@ def made(fields: Mapping[str, Any], where: str) -> Workload:
     workload = Workload(**fields)
     if workload.batch:
         _check_batch(workload, where)
-    elif not workload.concurrency and not workload.rate:
+    elif not (workload.concurrency or workload.rate or workload.stages or _has_load(workload)):
         raise UsageError(f"{where}say how hard to press: a concurrency, a rate, or both")
-    if (workload.requests is None) == (workload.seconds is None):
+    _check_end(workload, where)
+    _check_cache(workload, where)
+    return workload
+
+
+def _has_load(workload: Workload) -> bool:
+    """Does each listed point, or a trace, say itself how hard to press?"""
+    if workload.listed:
+        return all(point.concurrency or point.rate for point in workload.listed)
+    return workload.trace is not None
+
+
+def _check_end(workload: Workload, where: str) -> None:
+    """A trial has one end: so many requests, so many seconds, or that of its stages or trace."""
+    ends = (workload.requests is not None) + (workload.seconds is not None)
+    if ends > 1 or not (ends or workload.stages or workload.trace):
         raise UsageError(f"{where}say when a trial stops: either requests or seconds")
-    if workload.shared_tokens and workload.cache != "shared":
-        raise UsageError(f'{where}shared_tokens goes with the cache mode "shared"')
-    if workload.shared_tokens >= min(workload.prompt_tokens):
+    if workload.stages and (ends or workload.concurrency or workload.rate):
         raise UsageError(
-            f"{where}{workload.shared_tokens} shared tokens leave nothing of a prompt of "
-            f"{min(workload.prompt_tokens)} that is its own"
+            f"{where}stages say themselves how hard to press and for how long: leave concurrency, rate, "
+            "requests and seconds out"
         )
-    if workload.seconds is not None and math.inf in workload.rate:
+    rates = [*workload.rate, *(point.rate for point in workload.listed if point.rate)]
+    if workload.seconds is not None and math.inf in rates:
         advice = "set [stop] requests" if where else "add --requests N"
         raise UsageError(
             f"{where}rate inf sends everything at once, so it stops by requests, not by seconds: {advice}"
         )
-    if workload.seconds is not None and any(rate * workload.seconds < 1 for rate in workload.rate):
-        needed = 1 / min(workload.rate)
-        raise UsageError(f"{where}{min(workload.rate):g} req/s needs {needed:g} seconds or more per trial")
-    return workload
+    if workload.seconds is not None and any(rate * workload.seconds < 1 for rate in rates):
+        needed = 1 / min(rates)
+        raise UsageError(f"{where}{min(rates):g} req/s needs {needed:g} seconds or more per trial")
+
+
+def _check_cache(workload: Workload, where: str) -> None:
+    """What is shared needs a mode that shares, and leaves something of each prompt."""
+    asked = {
+        "shared_tokens": bool(workload.shared_tokens),
+        "groups": workload.groups > 1,
+        "zipf": workload.zipf > 0,
+        "hit_ratio": bool(workload.hit_ratio),
+    }
+    if "shared" not in {*workload.cache, *(point.cache for point in workload.listed)}:
+        for name in (name for name, given in asked.items() if given):
+            raise UsageError(f'{where}{name} goes with the cache mode "shared"')
+    if workload.shared_tokens and workload.hit_ratio:
+        raise UsageError(f"{where}say how much is shared: either shared_tokens or a hit_ratio")
+    shortest = min(prompt for prompt in map(_least, workload.prompt_tokens))
+    if workload.shared_tokens and shortest and workload.shared_tokens >= shortest:
+        raise UsageError(
+            f"{where}{workload.shared_tokens} shared tokens leave nothing of a prompt of "
+            f"{shortest:g} that is its own"
+        )
+
+
+def _least(length: int | Spread) -> float:
+    """The shortest that a length can be; 0: as each row of a file says."""
+    if isinstance(length, Spread):
+        return length.quantiles[0][1] if length.quantiles else max(1.0, length.low)
+    return length
 
 
 def _check_batch(workload: Workload, where: str) -> None:
@@ -224,7 +253,7 @@ def _check_batch(workload: Workload, where: str) -> None:
     if workload.requests is None:
         advice = "set [stop] requests" if where else "add --requests N"
         raise UsageError(f"{where}a batch has a number of requests, not a duration: {advice}")
-    if workload.cache == "warm":
+    if "warm" in workload.cache:
         raise UsageError(f"{where}a batch isn't warmed up: the cache can be cold or shared")
 
 

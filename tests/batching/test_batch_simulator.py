@@ -13,7 +13,8 @@ from benchsuite.simulator.batches.ledger import Item, Ledger
 from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.http import Page
 from benchsuite.workload.load import load as load_workload
-from benchsuite.workload.load import overridden, points
+from benchsuite.workload.load import overridden
+from benchsuite.workload.points import points
 from benchsuite.workload.schema import parsed
 
 BASES = {"openai": "/v1", "anthropic": "", "gemini": ""}

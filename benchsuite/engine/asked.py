@@ -1,0 +1,75 @@
+"""What the plan asked of each request, kept beside the spools so that its record can say it.
+
+One file a trial, `<stem>.asked`: a row of fixed size for each index, written before the call goes out,
+so that it survives a crash as the spools do.
+"""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+import numpy as np
+
+from benchsuite.types import Record, Request
+
+NONE: Final = -1
+_FIELDS: Final = (
+    "asked_prompt_tokens",
+    "asked_output_tokens",
+    "conversation",
+    "turn",
+    "group",
+    "item",
+)
+_ROW: Final = np.dtype([(name, "<i8") for name in _FIELDS])
+
+
+class AskedWriter:
+    """Writes the rows of one trial; a context manager."""
+
+    def __init__(self, stem: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._fd = os.open(f"{stem}.asked", flags, 0o600)
+
+    def write(self, request: Request) -> None:
+        """Keep what one request asks; a length of 0 is one that isn't known."""
+        talks = request.conversation is not None
+        row = (
+            request.prompt_tokens or NONE,
+            request.max_output_tokens if not request.body else NONE,
+            request.conversation if talks else NONE,
+            request.turn if talks else NONE,
+            NONE if request.group is None else request.group,
+            NONE if request.item is None else request.item,
+        )
+        os.pwrite(self._fd, np.array(row, dtype="<i8").tobytes(), request.index * _ROW.itemsize)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._fd)
+
+
+class Asked:
+    """The rows of one trial, to be joined to its records; without the file nothing is known."""
+
+    def __init__(self, stem: Path) -> None:
+        path = stem.with_name(f"{stem.name}.asked")
+        self._rows: Any = np.fromfile(path, dtype=_ROW) if path.exists() else np.empty(0, dtype=_ROW)
+
+    def item(self, index: int) -> int | None:
+        """The dataset's item that a request asked; None: none."""
+        found = int(self._rows["item"][index]) if index < len(self._rows) else NONE
+        return None if found == NONE else found
+
+    def joined(self, record: Record) -> Record:
+        """The record with what was asked."""
+        if record.index >= len(self._rows):
+            return record
+        row = zip(_FIELDS, self._rows[record.index].tolist(), strict=True)
+        return msgspec.structs.replace(record, **{name: value for name, value in row if value != NONE})

@@ -1,0 +1,77 @@
+"""What decides the requests of a trial, and the numbers that are drawn from it by name."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from benchsuite.types import Lengths, Noun, Phase, Point, Workload
+
+
+class Material(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of a workload's files: bodies word for word, items of a dataset, rows of a trace.
+
+    It is held in memory while a run lasts and never stored.
+    """
+
+    bodies: Sequence[bytes] = ()
+    items: Sequence["Item"] = ()
+    rows: Sequence["Row"] = ()
+
+
+class Item(Noun, frozen=True, kw_only=True):
+    """One prompt of a dataset: its messages, as (role, content, parts) each, and what is known of its answer.
+
+    `expected`: the right answer, for the workload's check. `output_tokens` and `prompt_tokens`: 0 where the
+    file doesn't say.
+    """
+
+    messages: tuple[tuple[str, str, str], ...]
+    expected: str = ""
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Row(Noun, frozen=True, kw_only=True):
+    """One request of a trace: when it came, in ns from the trace's start, and its lengths in tokens.
+
+    `blocks`: names of the prompt's blocks of `block_tokens` tokens each, equal where prompts begin alike.
+    """
+
+    at_ns: int
+    prompt_tokens: int
+    output_tokens: int
+    blocks: tuple[int, ...] = ()
+    block_tokens: int = 0
+
+
+class Draw(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a trial's requests follow from: the same draw gives the same requests, to the byte.
+
+    `seed` decides words, lengths and arrivals; `nonce` only what makes prompts new for a cache. `trial` 0 is
+    warm-up. `lengths` None: bodies are sent as they are.
+    """
+
+    workload: Workload
+    point: Point
+    phase: Phase
+    trial: int
+    seed: int
+    nonce: str
+    lengths: Lengths | None
+    material: Material = Material()
+
+    @property
+    def place(self) -> str:
+        """Names this trial among those of its run."""
+        return f"{self.point.index} {self.phase} {self.trial}"
+
+    def random(self, what: str) -> random.Random:
+        """Numbers that the seed and this trial decide, another sequence for each `what`."""
+        return random.Random(f"{what} {self.seed} {self.place}")
+
+
+def number(name: str) -> int:
+    """A whole number below 2**256 that only `name` decides."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest())
