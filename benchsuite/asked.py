@@ -13,7 +13,9 @@ from benchsuite.driver import (
 )
 from benchsuite.errors import UsageError
 from benchsuite.keys import check_key, key
-from benchsuite.types import Connection, Noun, Workload
+from benchsuite.observed import passes
+from benchsuite.types import Connection, Noun, Target, Workload
+from benchsuite.wire.passing import SPOKEN
 from benchsuite.workload.bodies import Lines
 from benchsuite.workload.draw import Material
 from benchsuite.workload.points import points
@@ -33,7 +35,8 @@ class Options(Noun, frozen=True, kw_only=True):
     `start`: `auto` attaches where something answers, `launch` never attaches, `attach` never starts.
     `bodies` are sent in place of prompts; `material` is what other files of the workload hold. `pull`: a
     model that the server doesn't have may be downloaded there. `batch_poll_s`: how soon a batch API is first
-    asked how far it is.
+    asked how far it is. `sweep` names the sweep that the run is an arm of, `axes` the arm's own values.
+    `resume`: go on with the newest run of the store that was asked the same and isn't finished.
     """
 
     backend: str
@@ -69,11 +72,21 @@ class Options(Noun, frozen=True, kw_only=True):
     kernel_stamps: bool = True
     command: str = ""
     batch_poll_s: float = 5.0
+    sweep: str = ""
+    axes: dict[str, str] = {}
+    resume: bool = False
 
 
 def key_of(options: Options, driver: Driver) -> str | None:
     """The key: said by the command, or from the environment, never from anywhere else."""
     return key(driver, variable=options.key_variable, command=options.token_command)
+
+
+def check_chosen(options: Options) -> None:
+    """Refuse to measure a whole sweep as one run: a UsageError."""
+    workload = options.workload
+    if (workload.models and not options.model) or set(workload.engine) - set(options.engine):
+        raise UsageError("the workload has models or engine settings to sweep: measure each of `sweep.arms`")
 
 
 def check_asked(driver: Driver, options: Options) -> None:
@@ -97,6 +110,7 @@ def check_asked(driver: Driver, options: Options) -> None:
         _check_upload(options)
     if options.workload.reasoning and not can.reasoning:
         raise UsageError(f"--reasoning doesn't reach {driver.title}; leave it out, or use --extra-body")
+    _check_passing(driver, options, endpoint)
     if options.pull and not isinstance(driver, LoadsModels):
         raise UsageError(f"{driver.title} can't be asked to download a model; leave --pull out")
     if options.workload.batch:
@@ -114,12 +128,43 @@ def check_asked(driver: Driver, options: Options) -> None:
         )
 
 
+def _check_passing(driver: Driver, options: Options, endpoint: str) -> None:
+    """The same for what requests ask besides text: the door has to pass it on."""
+    workload = options.workload
+    asks = {
+        "stream_off": not all(point.stream for point in points(workload)),
+        "json_schema": bool(workload.json_schema),
+        "tools": bool(workload.tools) or workload.tool_turns or options.material.has_tools,
+        "images": options.material.has_images,
+    }
+    wanted = [word for word, is_so in asks.items() if is_so and options.bodies is None]
+
+    def can(door: str) -> frozenset[str]:
+        target = Target(
+            backend=options.backend,
+            url=options.url or driver.default_url or "http://127.0.0.1:1",
+            model=options.model or "model",
+            key="key",
+            options={**options.options, "endpoint": door},
+        )
+        return passes(driver, target)
+
+    for word in wanted:
+        if word not in can(endpoint):
+            others = [door for door in driver.capabilities.endpoints if word in can(door)]
+            advice = f"--endpoint {' or '.join(others)} does" if others else "leave it out"
+            what = SPOKEN[word].removeprefix("a ").removeprefix("an ")
+            raise UsageError(f"{driver.title}'s {endpoint} endpoint takes no {what}; {advice}")
+
+
 def _check_batch(driver: Driver, options: Options) -> None:
     """The same for a batch API, which is hosted, priced by the token, and hands its answers out once."""
     if not isinstance(driver, BatchApi):
         raise UsageError(f"{driver.title} has no batch API; `benchsuite backends` shows which have one")
     own = {"--gpu": options.gpu, "--gpu-price": options.gpu_price, "--keep-text": options.keep_text}
     own |= {"--bodies": options.bodies is not None, "--reset-cache": options.reset_cache}
+    # A batch is for one model at most vendors, and comes back whole in any case.
+    own |= {"--mix": bool(options.workload.mix), "--stream off": False in options.workload.stream}
     if name := next((name for name, value in own.items() if value), ""):
         raise UsageError(f"{name} doesn't go with --batch-api; leave it out")
 
@@ -129,6 +174,8 @@ def _check_upload(options: Options) -> None:
     if options.workload.batch or options.bodies is not None:
         name = "--batch-api" if options.workload.batch else "--bodies"
         raise UsageError(f"--option cache=explicit doesn't go with {name}; leave it out")
+    if options.workload.trace is not None or any(point.prompt_spread for point in points(options.workload)):
+        raise UsageError("--option cache=explicit uploads prefixes of one length: ask for one --prompt-tokens")
     if "shared" not in options.workload.cache:
         raise UsageError(
             "--option cache=explicit uploads a shared prefix; add --cache shared or leave it out"

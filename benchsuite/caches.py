@@ -12,7 +12,7 @@ from benchsuite.errors import BenchsuiteError, TargetError
 from benchsuite.identify import patient
 from benchsuite.target import Resolved, Tell, with_fresh_key
 from benchsuite.types import Manifest, Stage
-from benchsuite.workload.plan import Draw, shared_prefix
+from benchsuite.workload.plan import Draw, shared_prefixes
 
 _UPLOAD_S = 60.0
 
@@ -35,13 +35,15 @@ def uploaded(options: Options, manifest: Manifest, who: Resolved, tell: Tell) ->
 
 
 def _prefixes(manifest: Manifest, who: Resolved) -> list[str]:
-    """Each point's prefix once; none where the driver uploads nothing."""
+    """Each prefix of each point once; none where the driver uploads nothing."""
     lengths = manifest.lengths
     shares = any(point.cache == "shared" for point in manifest.points)
     if not shares or not isinstance(who.driver, PreparesCache) or lengths is None:
         return []
     found = [
-        shared_prefix(
+        prefix
+        for point in manifest.points
+        for prefix in shared_prefixes(
             Draw(
                 workload=manifest.workload,
                 point=point,
@@ -52,9 +54,8 @@ def _prefixes(manifest: Manifest, who: Resolved) -> list[str]:
                 lengths=lengths,
             )
         )
-        for point in manifest.points
     ]
-    return [prefix for prefix in dict.fromkeys(found) if prefix]
+    return list(dict.fromkeys(found))
 
 
 def _upload(prefix: str, names: dict[str, str], who: Resolved, tell: Tell) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,32 +18,41 @@ from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import TrialRun
 from benchsuite.errors import BenchsuiteError, StoreError
 from benchsuite.money.evidence import gpus_used
-from benchsuite.store.runs import RunDir, Store
+from benchsuite.store.names import part_of, place_of
+from benchsuite.store.runs import RunDir, Store, write_json
 from benchsuite.types import Manifest, Record, Run, Stage, TokenPrice, TrialInfo
-
-_SEGMENTS_PER_WORKER = 10_000
-
+from benchsuite.workload.checks import judging
+from benchsuite.workload.draw import Item
+from benchsuite.workload.material import found_again
 
 # ---------------------------------------------------------------- decoding
 
 
 def decode_segment(
-    run_dir: RunDir, segment: Path, driver: Driver, manifest: Manifest, keep_text: bool
+    run_dir: RunDir,
+    segment: Path,
+    driver: Driver,
+    manifest: Manifest,
+    keep_text: bool,
+    items: Sequence[Item] = (),
 ) -> None:
     """Turn one spool file into the record file that belongs to it, then remove it.
+
+    `items`: the dataset, whose right answers the workload's check may need; without them it can't judge.
 
     Each segment has a record file of its own, so that doing this again after a crash between the
     two steps overwrites instead of doubling.
     """
     stem, worker = segment.stem.rsplit("-", 1)
-    point, trial = map(int, stem.split("-"))
-    part = int(worker) * _SEGMENTS_PER_WORKER + int(segment.suffix[1:])
+    point, trial, again = place_of(stem)
+    part = part_of(again, int(worker), int(segment.suffix[1:]))
     reader = SpoolReader(segment)
     tapes = reader.read()
     prefix = f"{run_dir.run_id}-{stem}-"
     asked = Asked(segment.with_name(stem))
-    found = map(asked.joined, records(tapes, driver, prefix, keep_text))
-    with run_dir.writer(point, trial, part or None) as writer:
+    passed = judging(manifest.workload, items, asked.item)
+    found = map(asked.joined, records(tapes, driver, prefix, keep_text, passed))
+    with run_dir.writer(point, trial, part) as writer:
         for record in priced(found, manifest.token_price):
             writer.write(record)
     segment.unlink()
@@ -78,7 +87,16 @@ def keep_trial(run_dir: RunDir, point: int, trial: int, done: TrialRun) -> None:
 
 def keep_info(run_dir: RunDir, info: TrialInfo) -> None:
     """Write down what is known of a trial beside its records."""
-    _info_path(run_dir, info.point, info.trial).write_bytes(msgspec.json.encode(info))
+    write_json(_info_path(run_dir, info.point, info.trial), info)
+
+
+def info_of(run_dir: RunDir, point: int, trial: int) -> TrialInfo | None:
+    """What was written down of a trial at its end; None: it had none, or was cut off."""
+    path = _info_path(run_dir, point, trial)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=TrialInfo)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def _info_path(run_dir: RunDir, point: int, trial: int) -> Path:
@@ -87,10 +105,8 @@ def _info_path(run_dir: RunDir, point: int, trial: int) -> Path:
 
 def _trial_info(run_dir: RunDir, point: int, trial: int) -> TrialInfo | None:
     """What was written down of a trial, or as much as its records tell; None: it left none."""
-    path = _info_path(run_dir, point, trial)
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=TrialInfo)
-    return _info_from(_columns(run_dir, point, trial), point, trial)
+    written = info_of(run_dir, point, trial)
+    return written or _info_from(_columns(run_dir, point, trial), point, trial)
 
 
 def _info_from(columns: dict[str, NDArray[np.int64]], point: int, trial: int) -> TrialInfo | None:
@@ -141,7 +157,10 @@ def conclude(
     if status != "finished":
         points = tuple(point for point in points if point.index in measured)
     summaries = summarise_all(
-        ((point, run_dir.records(point.index, columns=NEEDED), infos) for point in points),
+        (
+            (point, run_dir.records(point.index, include_warm_up=True, columns=NEEDED), infos)
+            for point in points
+        ),
         Conditions(
             workload=manifest.workload,
             capabilities_exact_output=capabilities.exact_output,
@@ -225,7 +244,8 @@ def _recovered(run_dir: RunDir) -> Run:
     """Finish one run that nobody else holds."""
     manifest = run_dir.plan()
     driver = load(manifest.backend, manifest.options)
+    items = found_again(manifest.workload).items
     spools = sorted(run_dir.spool_dir.glob("*-*-*.*")) if run_dir.spool_dir.is_dir() else []
     for segment in spools:
-        decode_segment(run_dir, segment, driver, manifest, keep_text=False)
+        decode_segment(run_dir, segment, driver, manifest, keep_text=False, items=items)
     return conclude(run_dir, manifest, "recovered")

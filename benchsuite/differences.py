@@ -8,10 +8,18 @@ from typing import Any
 
 import msgspec
 
-from benchsuite.types import Machine, Manifest, Noun, Price, TokenPrice
+from benchsuite.types import Machine, Manifest, Noun, Price, Source, Spread, TokenPrice, Workload
+from benchsuite.workload.arrivals import spaced
+from benchsuite.workload.spreads import described
 
 _ASKED_ALIKE = ("name", "version", "same", "cache", "arrivals", "bodies")
 """Fields of a workload that have to be equal; lengths and loads are, point by point."""
+
+_SENT_ALIKE = (
+    *("text", "dataset", "trace", "time_scale", "turns", "user_tokens", "think_s", "replies", "tool_turns"),
+    *("groups", "zipf", "json_schema", "tools", "extra", "mix", "check"),
+)
+"""What decides what is sent or judged besides, and doesn't stand in a point."""
 
 _LAUNCH_ELSEWHERE = frozenset({"model", "port", "host", "slots", "context"})
 """Arguments of a launch that are told otherwise, or mean nothing."""
@@ -31,6 +39,7 @@ _FITTED = MappingProxyType(
 )
 _NONE = "–"
 _ID_SHOWN = 6
+_SHORT = 24
 
 
 class Difference(Noun, frozen=True, kw_only=True):
@@ -55,12 +64,33 @@ def obstacles(base: Manifest, other: Manifest) -> tuple[str, ...]:
     digests = [each.bodies.sha256[:_ID_SHOWN] if each.bodies else "none" for each in (asked, asked_other)]
     if digests[0] != digests[1]:
         found.append(f"the bodies of two files ({digests[0]} and {digests[1]})")
-    if asked.cache != asked_other.cache:
-        found.append(f"a {asked.cache} and a {asked_other.cache} cache")
-    scheduled = bool(asked.rate and asked_other.rate)
-    if scheduled and asked.arrivals != asked_other.arrivals:
-        found.append(f"{asked.arrivals} and {asked_other.arrivals} arrivals")
+    if not set(asked.cache) & set(asked_other.cache):
+        found.append(f"a {' and '.join(asked.cache)} and a {' and '.join(asked_other.cache)} cache")
+    found += [
+        f"{field.replace('_', ' ')}: {_briefly(ours)} and {_briefly(theirs)}"
+        for field in _SENT_ALIKE
+        if (ours := getattr(asked, field)) != (theirs := getattr(asked_other, field))
+    ]
+    ours, theirs = spaced(asked), spaced(asked_other)
+    if ours != theirs and _scheduled(asked) and _scheduled(asked_other):
+        found.append(f"{ours} and {theirs}")
     return tuple(found)
+
+
+def _scheduled(asked: Workload) -> bool:
+    """Does a rate say when requests are due?"""
+    return bool(asked.rate) or any(stage.rate is not None for stage in asked.stages)
+
+
+def _briefly(value: object) -> str:
+    """A workload's value in a word or two: files by name and digest, tables as one."""
+    if isinstance(value, Source):
+        return f"{value.file} ({value.sha256[:_ID_SHOWN]})"
+    if isinstance(value, Spread):
+        return described(value)
+    if isinstance(value, str | int | float):
+        return _words(value) if len(str(value)) <= _SHORT else f"{str(value)[:_SHORT]}…"
+    return "one" if value else "none"
 
 
 def differs_in(base: Manifest, other: Manifest) -> tuple[Difference, ...]:
@@ -88,7 +118,7 @@ def asked_differently(base: Manifest, other: Manifest) -> tuple[Difference, ...]
     return tuple(
         Difference(name=field.replace("_", " "), base=_words(ours), other=_words(theirs))
         for field in base.workload.__struct_fields__
-        if field not in _ASKED_ALIKE
+        if field not in _ASKED_ALIKE and field not in _SENT_ALIKE
         and (ours := getattr(base.workload, field)) != (theirs := getattr(other.workload, field))
     )
 

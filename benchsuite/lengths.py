@@ -1,7 +1,8 @@
 """What words cost on one server: found out in a few probes before the clock starts."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -11,8 +12,12 @@ from benchsuite.engine.refusal import REFUSED, wait_s
 from benchsuite.errors import TargetError
 from benchsuite.identify import patient
 from benchsuite.target import Resolved, Tell
-from benchsuite.types import Call, Lengths, Message, Request, Stage, Tape
+from benchsuite.types import Call, Lengths, Message, Request, Stage, Tape, Workload
+from benchsuite.workload.bodies import longest_tokens
+from benchsuite.workload.conversations import probe
 from benchsuite.workload.fit import fit, words
+from benchsuite.workload.mix import dressed
+from benchsuite.workload.passages import counted
 
 _PROBE_S = 60.0
 _PROBES_AT_ONCE = 8
@@ -22,30 +27,76 @@ _BAD_REQUEST = 400
 _ROOM = 64
 """Output tokens of a probe where one is too few."""
 _TRIES = 4
+_QUIET_NS = 2_000_000_000
+"""Probing that takes longer tells how far it is."""
 _WAIT_S = 1.0
 """Before a refused probe is sent again, where the server doesn't say when; twice as long each time."""
 
 
-def fitted(who: Resolved, tell: Tell) -> Lengths:
+def fitted(
+    who: Resolved,
+    tell: Tell,
+    asks: Mapping[str, object] = MappingProxyType({}),
+    workload: Workload | None = None,
+) -> Lengths:
     """Find out what words cost on this server, in a few probes of one output token each.
 
+    For a workload of prose or code also what its passages cost, in some dozens of probes.
+    `asks`: what each request says besides its text (tools, say), which may cost prompt tokens too.
     A server that answers without counting is asked for the tokens of the same texts, if it can tell them.
     """
     tell(Stage(name="fit", text="waiting for a few short answers, to fit prompt lengths"))
-    conversation = fit(words())
-    texts = next(conversation)
+    conversation = _conversation(workload)
+    texts, asked, begun_ns = next(conversation), 0, time.monotonic_ns()
     tokenizer = None
     while True:
-        counts = _charged(who, texts, tell) if tokenizer is None else _tokens(who, tokenizer, texts, tell)
+        if tokenizer is None:
+            counts = _charged(who, texts, tell, asks)
+        else:
+            counts = _tokens(who, tokenizer, texts, tell)
         if not any(counts) and tokenizer is None and isinstance(who.driver, Tokenizes):
             tokenizer = who.driver
             counts = _tokens(who, tokenizer, texts, tell)
+        asked += len(texts)
+        if time.monotonic_ns() - begun_ns > _QUIET_NS:
+            text = f"fitting prompt lengths: {asked} short texts counted so far"
+            tell(Stage(name="fit", text=text))
         try:
             texts = conversation.send(counts)
         except StopIteration as end:
             lengths: Lengths = end.value
             counted = tokenizer is not None and lengths.source == "usage"
             return msgspec.structs.replace(lengths, source="tokenizer") if counted else lengths
+
+
+def _conversation(
+    workload: Workload | None,
+) -> Generator[tuple[str, ...], tuple[int | None, ...], Lengths]:
+    """What words cost, and passages where the workload's prompts are made of them to a length."""
+    lengths = yield from fit(words())
+    if workload is None or workload.text == "random" or workload.same == "text" or not _made_up(workload):
+        return lengths
+    if lengths.source == "assumed":
+        return lengths
+    longest, _ = longest_tokens(workload, None)
+    passages = yield from counted(workload.text, longest, lengths)
+    return msgspec.structs.replace(lengths, passages=passages)
+
+
+def with_turns(who: Resolved, lengths: Lengths, workload: Workload, tell: Tell) -> Lengths:
+    """The same, with what the chat template adds for each turn of a conversation: one more short answer."""
+    if workload.turns == 1 or lengths.source != "usage":
+        return lengths
+    messages, spent = probe(lengths, workload.tool_turns)
+    (tokens,) = _charged(who, [""], tell, {**dressed(workload), "messages": messages})
+    if tokens is None:
+        return lengths
+    return msgspec.structs.replace(lengths, turn_overhead=max(0, tokens - lengths.overhead - spent))
+
+
+def _made_up(workload: Workload) -> bool:
+    """Does the text of prompts come from us?"""
+    return workload.bodies is None and workload.dataset is None
 
 
 def _other_models(who: Resolved) -> str:
@@ -57,12 +108,15 @@ def _other_models(who: Resolved) -> str:
     return f"; it lists {', '.join(listed[:_NAMED])}{more}: give --model as listed"
 
 
-def _charged(who: Resolved, texts: Sequence[str], tell: Tell) -> tuple[int | None, ...]:
+def _charged(
+    who: Resolved, texts: Sequence[str], tell: Tell, asks: Mapping[str, object]
+) -> tuple[int | None, ...]:
     """Prompt tokens of each text as its answer's usage says; TargetError where nothing is answered."""
-    tapes = _patiently(who, [_call(who, index, text, 1) for index, text in enumerate(texts)], tell)
+    tapes = _patiently(who, [_call(who, index, text, 1, asks) for index, text in enumerate(texts)], tell)
     if tapes and all(tape.status == _BAD_REQUEST for tape in tapes):
         # Some reasoning models refuse so short an answer.
-        tapes = _patiently(who, [_call(who, index, text, _ROOM) for index, text in enumerate(texts)], tell)
+        calls = [_call(who, index, text, _ROOM, asks) for index, text in enumerate(texts)]
+        tapes = _patiently(who, calls, tell)
     replies = [who.driver.decode(tape) for tape in tapes]
     why = f"HTTP {tapes[0].status} {replies[0].error_message}".rstrip() if tapes else ""
     if tapes and all(tape.status in REFUSED for tape in tapes):
@@ -113,7 +167,7 @@ def _wait_s(tape: Tape) -> float | None:
     return wait_s(tape.status, tape.headers, tape.body, tape.end_ns)
 
 
-def _call(who: Resolved, index: int, text: str, output_tokens: int) -> Call:
+def _call(who: Resolved, index: int, text: str, output_tokens: int, asks: Mapping[str, object]) -> Call:
     probe = Request(
         index=index,
         phase="warm_up",
@@ -122,4 +176,4 @@ def _call(who: Resolved, index: int, text: str, output_tokens: int) -> Call:
         min_output_tokens=1,
         cache="cold",
     )
-    return who.driver.encode(probe, who.target)
+    return who.driver.encode(msgspec.structs.replace(probe, **asks), who.target)

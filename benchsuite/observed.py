@@ -5,6 +5,7 @@ The conformance kit compares it with the driver's capabilities, and the referenc
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ from benchsuite.driver import (
 )
 from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Call, Message, Noun, Reasoning, Reply, Request, Tape, Target
+from benchsuite.wire.passing import SPOKEN
 
 Sampling = Literal["yes", "by model", "no"]
 
@@ -61,6 +63,7 @@ class Observed(Noun, frozen=True, kw_only=True):
     endpoints: tuple[str, ...]
     sampling: Sampling
     reasoning: bool
+    passes: tuple[str, ...]
     protocols: tuple[str, ...]
 
 
@@ -83,6 +86,7 @@ def observed(
         endpoints=doors,
         sampling=_sampling(driver, through, models),
         reasoning=any(_reasons(driver, one) for one in through),
+        passes=tuple(word for word in SPOKEN if any(word in passes(driver, one) for one in through)),
         protocols=tuple(name for name, kind in PROTOCOLS.items() if isinstance(driver, kind)),
     )
 
@@ -223,6 +227,55 @@ def _reasons(driver: Driver, target: Target) -> bool:
     encoded = [_encoded(driver, asked(reasoning=word), target) for word in words]
     sent = [one for one in encoded if one is not None]
     return any(one != other for one, other in pairwise(sent))
+
+
+CANARY: Final = "canary_3f1d"
+"""A name that a request carries, to see whether it arrives in the body."""
+_SCHEMA: Final = f'{{"type":"object","properties":{{"{CANARY}":{{"type":"integer"}}}}}}'
+_FUNCTION: Final = f'{{"name":"{CANARY}","description":"d","parameters":{_SCHEMA}}}'
+_PICTURE: Final = "Y2FuYXJ5"
+_CALL: Final = f'{{"id":"call_1","type":"function","function":{{"name":"{CANARY}","arguments":"{{}}"}}}}'
+
+ASKING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "stream_off": {"stream": False},
+        "json_schema": {"json_schema": _SCHEMA},
+        "tools": {
+            "tools": f'[{{"type":"function","function":{_FUNCTION}}}]',
+            "messages": (
+                Message(role="user", content="a b c"),
+                Message(role="assistant", content="", tool_calls=f"[{_CALL}]"),
+                Message(role="tool", content=_PICTURE, tool_call_id="call_1"),
+            ),
+        },
+        "images": {
+            "messages": (
+                Message(
+                    role="user",
+                    content="",
+                    parts='[{"type":"text","text":"a b c"},{"type":"image_url",'
+                    f'"image_url":{{"url":"data:image/png;base64,{_PICTURE}"}}}}]',
+                ),
+            ),
+        },
+    }
+)
+"""What makes a plain request ask for each word of `SPOKEN`; the names in it arrive in the body or don't."""
+
+
+def passes(driver: Driver, target: Target) -> frozenset[str]:
+    """Which words of `SPOKEN` the target's door passes on to the server, seen from the calls."""
+    found = set()
+    plain = _encoded(driver, asked(), target)
+    for word, changes in ASKING.items():
+        try:
+            call = driver.encode(msgspec.structs.replace(asked(), **changes), target)
+        except UsageError:
+            continue
+        wanted = {"json_schema": [CANARY], "tools": [CANARY, _PICTURE], "images": [_PICTURE]}.get(word, [])
+        if all(name.encode() in call.body for name in wanted) and leaves(call) != plain:
+            found.add(word)
+    return frozenset(found)
 
 
 def optional_calls(driver: Driver, target: Target) -> list[Call]:

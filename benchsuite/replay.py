@@ -1,10 +1,16 @@
-"""What a run says beforehand of bodies that it sends word for word."""
+"""What a run says beforehand of bodies and a dataset's prompts, sent word for word, and of a trace."""
 
 import msgspec
 
+from benchsuite.asked import Options
+from benchsuite.driver import OWN_WORDS
 from benchsuite.target import Resolved, Tell
-from benchsuite.types import Message, Request, Stage, Workload
+from benchsuite.types import Manifest, Message, Request, Stage, Workload
 from benchsuite.workload.bodies import Lines
+from benchsuite.workload.points import points
+from benchsuite.workload.replaying import described
+from benchsuite.workload.trace_files import Rows
+from benchsuite.workload.traces import ideal_share, replayed, too_short, without_long
 
 
 def tell_bodies(who: Resolved, workload: Workload, bodies: Lines, tell: Tell) -> None:
@@ -28,6 +34,57 @@ def tell_bodies(who: Resolved, workload: Workload, bodies: Lines, tell: Tell) ->
         some = bodies.unstreamed < facts.number
         which = f"{bodies.unstreamed:,} of them don't" if some else "none of them does"
         text = f'{which} say "stream": true: without it answers come whole and have no TTFT'
+        tell(Stage(name="fit", text=text))
+
+
+def tell_dataset(workload: Workload, tell: Tell) -> None:
+    """How many items there are, and whether a prefix cache may know them."""
+    source = workload.dataset
+    assert source is not None
+    asked = (workload.requests or 0) * workload.trials
+    order = "in an order of its own each time"
+    if workload.salted:
+        text = f"asking the {source.number:,} items of {source.file} {order}, a line of new words before each"
+    else:
+        text = f"asking the {source.number:,} items of {source.file} word for word, {order}"
+        if workload.requests is None or asked * len(points(workload)) > source.number:
+            text += "; a prefix cache may know those that come again (--cache cold: none can)"
+    tell(Stage(name="fit", text=text))
+
+
+def own_words(caching: str, workload: Workload) -> str:
+    """How the cache word comes true, where prompts are a dataset's and begin with no words of ours."""
+    if workload.dataset is None or workload.salted:
+        return caching
+    return caching.replace(OWN_WORDS, "each prompt is the dataset's, word for word")
+
+
+def fitting(options: Options, who: Resolved) -> Options:
+    """The same, without the rows of its trace that the server's context can't hold; UsageError: none left."""
+    rows, context_tokens = options.material.rows, who.identity.context_tokens
+    if not isinstance(rows, Rows) or context_tokens is None:
+        return options
+    workload, rows = without_long(options.workload, rows, context_tokens)
+    material = msgspec.structs.replace(options.material, rows=rows)
+    return msgspec.structs.replace(options, workload=workload, material=material)
+
+
+def tell_trace(manifest: Manifest, options: Options, who: Resolved, tell: Tell) -> None:
+    """What of a trace is replayed, what isn't as recorded, and what a cache could find of it at best."""
+    workload, rows = manifest.workload, options.material.rows
+    if (trace := workload.trace) is None:
+        return
+    tell(Stage(name="fit", text=f"replaying {described(workload)}"))
+    if trace.dropped:
+        context = f"the server's context of {who.identity.context_tokens:,} tokens"
+        text = f"{trace.dropped:,} of its {trace.number:,} rows are longer than {context} and are left out"
+        tell(Stage(name="fit", text=text))
+    if manifest.lengths is not None and (short := too_short(workload, rows, manifest.lengths)):
+        text = f"{short:,} prompts are shorter than the server's chat template allows: as short as can be"
+        tell(Stage(name="fit", text=text))
+    if trace.blocks and "shared" in workload.cache:
+        share = ideal_share(replayed(workload, rows))
+        text = f"a cache that forgets nothing would hold {100 * share:.1f} % of its prompt tokens"
         tell(Stage(name="fit", text=text))
 
 

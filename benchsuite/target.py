@@ -95,6 +95,9 @@ def resolved(options: Options, tell: Tell) -> Generator[Resolved]:
         if server is not None and server.image:
             details = identity.details | {"image": server.image}
             identity = msgspec.structs.replace(identity, details=details)
+        if not target.model and options.workload.mix:
+            # Whoever answers serves them all; lengths are fitted to the first.
+            target = msgspec.structs.replace(target, model=options.workload.mix[0].model)
         model = _model(target, identity, driver)
         if model != target.model:
             target = msgspec.structs.replace(target, model=model)
@@ -338,11 +341,12 @@ def _context(workload: Workload, most: int | None, model: str) -> int:
 
 def check_context(point: Point, identity: Identity) -> None:
     """Refuse before the first request what the server's context can't hold."""
-    needed = math.ceil(
-        most(point.prompt_spread or point.prompt_tokens) + most(point.output_spread or point.output_tokens)
-    )
+    prompt = math.ceil(most(point.prompt_spread or point.prompt_tokens))
+    output = math.ceil(most(point.output_spread or point.output_tokens))
+    needed = prompt + output + point.grows_tokens
     if identity.context_tokens is not None and needed > identity.context_tokens:
+        grown = f" + {point.grows_tokens} by the last turn" if point.grows_tokens else ""
         raise UsageError(
-            f"{point.prompt_tokens} prompt + {point.output_tokens} output tokens don't fit the server's "
+            f"{prompt} prompt{grown} + {output} output tokens don't fit the server's "
             f"context of {identity.context_tokens}; ask for less or start it with more"
         )

@@ -19,7 +19,7 @@ from benchsuite.types import Target, Workload
 from benchsuite.workload import bodies as module
 from benchsuite.workload.bodies import longest_tokens, read, replay
 from benchsuite.workload.load import workload_digest
-from benchsuite.workload.plan import plan
+from benchsuite.workload.plan import Material, plan
 from benchsuite.workload.points import points
 
 CANARY = "canary-body-77b1"
@@ -58,7 +58,7 @@ def numbered(folder, count, **more):
 def sent(lines, workload=QUICK, *, phase="measure", trial=1, point=0, most=None):
     asked = replay(workload, lines.facts)
     planned = plan(
-        asked, points(asked)[point], phase=phase, trial=trial, seed=0, nonce="n", lengths=None, bodies=lines
+        asked, points(asked)[point], phase=phase, trial=trial, seed=0, nonce="n", lengths=None, material=Material(bodies=lines)
     )
     found = [one for _, one in zip(range(most or 10_000), planned, strict=False)]
     return [json.loads(one.body)["messages"][0]["content"].split()[-1] for one in found]
@@ -148,7 +148,7 @@ def test_every_load_sends_them_in_order_with_the_arrivals_of_any_workload(tmp_pa
     usual = plan(
         workload, points(workload)[0], **kept, lengths=Lengths(words=words(), overhead=0, source="usage")
     )
-    replayed = plan(asked, points(asked)[0], **kept, lengths=None, bodies=lines)
+    replayed = plan(asked, points(asked)[0], **kept, lengths=None, material=Material(bodies=lines))
     ours, theirs = list(replayed), list(usual)
     assert [one.due_offset_ns for one in ours] == [one.due_offset_ns for one in theirs]
     assert [one.body for one in ours] == [lines[(5 + index) % 3] for index in range(5)]

@@ -21,7 +21,7 @@ WORKLOAD = Workload(
     description="d",
     prompt_tokens=(60, 80),
     output_tokens=(4,),
-    cache="shared",
+    cache=("shared",),
     concurrency=(2,),
     requests=3,
     trials=2,
@@ -130,8 +130,8 @@ def test_a_refused_upload_is_told(serve, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "advice"),
     [
-        ({"cache": "warm"}, "add --cache shared"),
-        ({"cache": "cold", "batch": True, "concurrency": ()}, "doesn't go with --batch-api"),
+        ({"cache": ("warm",)}, "add --cache shared"),
+        ({"cache": ("cold",), "batch": True, "concurrency": ()}, "doesn't go with --batch-api"),
         ({"batch": True, "concurrency": ()}, "doesn't go with --batch-api"),
     ],
 )

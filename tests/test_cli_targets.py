@@ -186,7 +186,7 @@ def test_settings_are_checked_for_every_target_before_any_is_measured(library, c
         in capsys.readouterr().err
     )
     assert run("--engine tp=2 vllm local") == 2
-    assert "--backend local takes no --engine" in capsys.readouterr().err
+    assert "--backend local: this engine has no setting 'tp'" in capsys.readouterr().err
     assert run("--engine-args '--port 1' vllm") == 2
     assert "benchsuite chooses --port itself" in capsys.readouterr().err
     assert run("--launch --attach vllm") == 2

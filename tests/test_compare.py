@@ -207,9 +207,9 @@ def test_every_further_run_is_compared_with_the_first(stored):
     [
         ({"name": "code"}, "workloads chat@1 and code@1"),
         ({"version": 2}, "workloads chat@1 and chat@2"),
-        ({"cache": "warm"}, "a cold and a warm cache"),
+        ({"cache": ("warm",)}, "a cold and a warm cache"),
         ({"same": "text"}, "prompts of the same tokens and of the same text"),
-        ({"rate": (4.0,), "arrivals": "constant"}, "poisson and constant arrivals"),
+        ({"rate": (4.0,), "arrivals": "constant"}, "Poisson arrivals and evenly spaced arrivals"),
     ],
 )
 def test_another_workload_is_refused(stored, changes, reason):

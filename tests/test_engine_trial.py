@@ -220,6 +220,8 @@ def test_workers_are_few_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
 def test_spools_are_private(serve: Any, wire: Any, drive: Any, tmp_path: Path) -> None:
     server = serve(hold_back(wire, threading.Event(), quick=1000))
     drive.run(drive.trial(server), drive.requests(1))
-    (path,) = tmp_path.iterdir()
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert msgspec.json.encode("prompt 0") not in path.read_bytes()
+    paths = list(tmp_path.iterdir())
+    assert {path.suffix for path in paths} == {".0", ".asked"}
+    for path in paths:
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert msgspec.json.encode("prompt 0") not in path.read_bytes()

@@ -10,7 +10,7 @@ from benchsuite.stats.facts import Nearest, nearest_tested
 from benchsuite.stats.rules import RULES, verdict_warnings
 from benchsuite.stats.verdict import worst
 from benchsuite.types import Selftest, SelftestLevel
-from tests.judged import SOUND, levels
+from tests.judged import SOUND, judged, levels
 
 LEVEL = SelftestLevel(
     load="64 streams",
@@ -27,7 +27,7 @@ LEVEL = SelftestLevel(
 )
 TESTED = Nearest(level=LEVEL, load=8.0, largest=512.0)
 EIGHT = Use(count=8, by="tp 8", exact=True)
-WARM = msgspec.structs.replace(SOUND.workload, cache="warm")
+WARM = msgspec.structs.replace(SOUND.workload, cache=("warm",))
 
 
 def test_a_sound_point_has_no_warnings():
@@ -148,7 +148,7 @@ def test_messages_carry_their_facts():
 
 
 def only(code, **changes):
-    (found,) = verdict_warnings(msgspec.structs.replace(SOUND, **changes))
+    (found,) = judged(**changes)
     assert found.code == code
     return found
 

@@ -7,7 +7,7 @@ from tests.judged import SOUND as ALL_SOUND
 from tests.judged import judged as judged_with
 
 SOUND = msgspec.structs.replace(ALL_SOUND, exact_output=False, slots=None)
-SHARED = msgspec.structs.replace(SOUND.workload, cache="shared")
+SHARED = msgspec.structs.replace(SOUND.workload, cache=("shared",))
 """Half of 512 tokens is shared; 10 of them may be the template's, behind the prompt."""
 
 
@@ -104,7 +104,7 @@ def test_what_nobody_counts_is_unknown_and_not_nothing():
 
 
 def test_a_shared_prefix_too_short_for_any_cache_is_told():
-    short = msgspec.structs.replace(SOUND.point, prompt_tokens=64)
+    short = msgspec.structs.replace(SOUND.point, prompt_tokens=64, cache="shared")
     told = judged(workload=SHARED, point=short, hit_ratio=0.0, best_hit_ratio=0.0)
     found = next(each for each in told if each.code == "cache_shared")
     assert found.level == "suspect" and "--prompt-tokens" in found.advice

@@ -110,11 +110,11 @@ def in_turn(**changes):
 
 def summary(records, cache="cold"):
     workload = Workload(
-        name="w", version=1, description="", prompt_tokens=(100,), output_tokens=(5,), cache=cache
+        name="w", version=1, description="", prompt_tokens=(100,), output_tokens=(5,), cache=(cache,)
     )
     known = Conditions(workload=workload, capabilities_exact_output=True, identity_slots=None, lengths=None)
     table = table_of(records).append_column("trial", pa.array([1] * len(records), pa.int32()))
-    (found,) = summarise_all([(POINT, table, [])], known)
+    (found,) = summarise_all([(msgspec.structs.replace(POINT, cache=cache), table, [])], known)
     return found
 
 

@@ -190,7 +190,7 @@ def test_unknown_settings_are_refused_with_the_nearest_name_before_anything_star
     for words in (("--port", "9"), ("--port=9",), ("--host", "::")):
         assert "benchsuite chooses --" in refusal(engine_args=words)
     assert "--backend sim takes no --engine-args" in _of_backend("sim", engine_args=("--x",))
-    assert "--backend local takes no --engine;" in _of_backend("local", engine={"tp": "2"})
+    assert "--backend sim takes no --engine;" in _of_backend("sim", engine={"tp": "2"})
     assert server.heard == []
 
 

@@ -94,7 +94,7 @@ def test_only_the_salt_depends_on_the_nonce():
 
 
 def test_a_warm_point_repeats_one_text_through_warm_up_and_trials():
-    workload = overridden(CLOSED, cache="warm", concurrency=[4, 8])
+    workload = overridden(CLOSED, cache=("warm",), concurrency=[4, 8])
     texts = {
         text
         for phase in ("warm_up", "measure")
@@ -188,7 +188,7 @@ def test_nonces_are_new():
 
 
 def shared(**changes):
-    return msgspec.structs.replace(CLOSED, cache="shared", **changes)
+    return msgspec.structs.replace(CLOSED, cache=("shared",), **changes)
 
 
 def test_shared_prompts_begin_alike_and_go_on_by_themselves():

@@ -111,7 +111,8 @@ KNOWN = dict(
 
 
 def summary(*trials, point=CLOSED, infos=(), slo=None, cache="cold", same="tokens", **known):
-    workload = msgspec.structs.replace(WORKLOAD, slo=slo or Slo(), cache=cache, same=same)
+    workload = msgspec.structs.replace(WORKLOAD, slo=slo or Slo(), cache=(cache,), same=same)
+    point = msgspec.structs.replace(point, cache=cache)
     return summarise(point, table(*trials), infos, **KNOWN | {"workload": workload} | known)
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import calls, llamacpp
+from benchsuite.wire import calls, llamacpp, passing
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.thinking import template_fields
 from benchsuite_backends.starting import launch_of, settings_of
@@ -63,8 +63,10 @@ class LlamaCpp:
         return dialect.described(own, "llama.cpp", "") if own else llamacpp.described(*tapes)
 
     def encode(self, request: Request, target: Target) -> Call:
-        """Always exactly the asked output; a cold request reuses nothing that its slot has cached."""
-        extra = {"ignore_eos": True, "cache_prompt": request.cache != "cold"}
+        """Exactly the asked output where it may not end before; a cold request reuses nothing of its slot."""
+        extra = {"cache_prompt": request.cache != "cold"}
+        if passing.is_forced(request):
+            extra["ignore_eos"] = True
         return dialect.call(request, target, extra=extra | template_fields(request, target))
 
     def decode(self, tape: Tape) -> Reply:
@@ -89,9 +91,9 @@ class LlamaCpp:
         return dialect.get(target, "/metrics")
 
 
-def embedded(target: Target) -> Launch:
-    """llama.cpp's server in a process of its own, from the xllamacpp wheel; it takes no settings."""
-    plain = msgspec.structs.replace(target, engine={}, engine_args=())
+def embedded(target: Target, *, settings: bool = False) -> Launch:
+    """llama.cpp's server in a process of its own, from the xllamacpp wheel, with settings of its own or none."""
+    plain = target if settings else msgspec.structs.replace(target, engine={}, engine_args=())
     made = not target.model or target.model.startswith("shape:")
     return launch_of("local", plain, max_context=SHAPE_CONTEXT_TOKENS if made else None)
 

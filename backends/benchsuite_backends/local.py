@@ -20,4 +20,4 @@ class Local(LlamaCpp):
 
     def launch(self, target: Target) -> Launch | None:
         """The server of the xllamacpp wheel."""
-        return embedded(target)
+        return embedded(target, settings=True)

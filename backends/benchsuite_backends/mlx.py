@@ -7,6 +7,7 @@ from benchsuite.driver import AFTER_TEMPLATE, Capabilities, Launch, Setting, cac
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
+from benchsuite.wire import passing
 from benchsuite.wire.thinking import template_fields
 from benchsuite_backends.starting import launch_of, settings_of
 
@@ -67,8 +68,10 @@ class MLX:
             raise UsageError(
                 "--extra-body: a seed makes MLX answer one request at a time; leave it out, it is greedy"
             )
+        for word in sorted(passing.wanted(request) & {"json_schema", "images"}):
+            raise UsageError(f"MLX takes no {passing.SPOKEN[word].removeprefix('a ')}; leave it out")
         extra: dict[str, Any] = template_fields(request, target)
-        if "/" not in target.model:
+        if "/" not in target.model and not request.model:
             # A name without a slash is a shape's or a folder's: ours for the one that it has loaded.
             extra["model"] = LOADED
         return dialect.call(request, target, extra=extra)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from benchsuite.driver import Capabilities, Driver, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import hosted, responses
+from benchsuite.wire import hosted, passing, responses
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.batches.openai import OpenAIBatches
 
@@ -76,11 +76,8 @@ class OpenAI(OpenAIBatches):
 
     def encode(self, request: Request, target: Target) -> Call:
         """Output length is an upper bound, unless `ignore_eos=true` says that the server can force it."""
-        if target.options.get("ignore_eos") != "true":
-            return hosted.call(request, target, extra={})
-        return hosted.call(
-            request, target, extra={"ignore_eos": True, "min_tokens": request.min_output_tokens}
-        )
+        held = target.options.get("ignore_eos") == "true"
+        return hosted.call(request, target, extra=passing.forced(request) if held else {})
 
     def decode(self, tape: Tape) -> Reply:
         """Chat, completions or Responses, whichever the answer is."""

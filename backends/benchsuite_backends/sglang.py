@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import calls, openai
+from benchsuite.wire import calls, openai, passing
 from benchsuite.wire import sglang as dialect
 from benchsuite.wire.salt import SALTED, cache_salt
 from benchsuite.wire.thinking import template_fields
@@ -59,12 +59,12 @@ class SGLang:
         )
 
     def encode(self, request: Request, target: Target) -> Call:
-        """Always exactly the asked output; a cold request shares no cached block, the template's neither."""
+        """Exactly the asked output where it may not end before; a cold request shares no cached block."""
         salt = cache_salt(request)
         thinking = template_fields(request, target, effort_field=True)
         if target.options.get("endpoint") == "native":
             return dialect.call(request, target, salt=salt)
-        extra: dict[str, Any] = {"ignore_eos": True, "min_tokens": request.min_output_tokens, **thinking}
+        extra: dict[str, Any] = passing.forced(request) | thinking
         return openai.call(request, target, extra=extra | ({"cache_salt": salt} if salt else {}))
 
     def decode(self, tape: Tape) -> Reply:

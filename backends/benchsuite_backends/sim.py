@@ -7,6 +7,7 @@ from typing import ClassVar
 from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
+from benchsuite.wire import passing
 
 
 class Sim:
@@ -48,8 +49,10 @@ class Sim:
         )
 
     def encode(self, request: Request, target: Target) -> Call:
-        """Always exactly the asked output; a cold request finds nothing cached."""
-        extra = {"ignore_eos": True, "cache_prompt": request.cache != "cold"}
+        """Exactly the asked output where it may not end before; a cold request finds nothing cached."""
+        extra = {"cache_prompt": request.cache != "cold"}
+        if passing.is_forced(request):
+            extra["ignore_eos"] = True
         return dialect.call(request, target, extra=extra)
 
     def decode(self, tape: Tape) -> Reply:

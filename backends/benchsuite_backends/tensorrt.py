@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from benchsuite.driver import OWN_WORDS, Capabilities, Driver, Launch, Setting, caching
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import calls
+from benchsuite.wire import calls, passing
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.salt import cache_salt
 from benchsuite_backends.starting import launch_of, settings_of
@@ -63,10 +63,9 @@ class TensorRT:
         )
 
     def encode(self, request: Request, target: Target) -> Call:
-        """Always exactly the asked output. It refuses a request with any field that it doesn't know."""
+        """Exactly the asked output where it may not end before. It refuses any field that it doesn't know."""
         extra: dict[str, Any] = {
-            "ignore_eos": True,
-            "min_tokens": request.min_output_tokens,
+            **passing.forced(request),
             # Some builds send usage with every event unless they are told not to.
             "stream_options": {"include_usage": True, "continuous_usage_stats": False},
         }

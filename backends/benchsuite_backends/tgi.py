@@ -1,7 +1,7 @@
 """Hugging Face's Text Generation Inference (TGI)."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -67,7 +67,10 @@ class TGI:
         """Output length is an upper bound: no door of TGI's can be told to go on."""
         if target.options.get("endpoint", "native") == "native":
             return dialect.call(request, target)
-        return openai.call(request, target, extra={"model": BASE_MODEL})
+        extra: dict[str, Any] = {"model": request.model or BASE_MODEL}
+        if request.json_schema:
+            extra["response_format"] = dialect.grammar(request)
+        return openai.call(request, target, extra=extra)
 
     def decode(self, tape: Tape) -> Reply:
         """Its own dialect, or the OpenAI one."""

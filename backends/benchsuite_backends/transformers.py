@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from benchsuite.driver import OWN_WORDS, Capabilities, Launch, Setting, caching
+from benchsuite.errors import UsageError
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
 from benchsuite.wire import openai as dialect
+from benchsuite.wire import passing
 from benchsuite.wire.thinking import template_fields
 from benchsuite_backends.starting import launch_of, settings_of
 
@@ -52,10 +54,16 @@ class Transformers:
         return Identity(server="transformers") if known else None
 
     def encode(self, request: Request, target: Target) -> Call:
-        """Always exactly the asked output, by a generation config that forbids an earlier end."""
-        config = json.dumps({"min_new_tokens": request.min_output_tokens})
-        extra: dict[str, Any] = {"generation_config": config, **template_fields(request, target)}
-        if "/" not in target.model:
+        """Exactly the asked output, by a generation config that forbids an earlier end, where it may not end.
+
+        It passes no form of an answer on: a UsageError.
+        """
+        if request.json_schema:
+            raise UsageError("transformers serve takes no JSON schema; leave it out")
+        extra: dict[str, Any] = template_fields(request, target)
+        if passing.is_forced(request):
+            extra["generation_config"] = json.dumps({"min_new_tokens": request.min_output_tokens})
+        if "/" not in target.model and not request.model:
             # A shape's or a folder's name, which is ours: null is the model that it was started with.
             extra["model"] = None
         return dialect.call(request, target, extra=extra)

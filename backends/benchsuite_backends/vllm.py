@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from benchsuite.driver import Capabilities, Launch, Setting
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import calls, vllm
+from benchsuite.wire import calls, passing, vllm
 from benchsuite.wire import openai as dialect
 from benchsuite.wire.salt import SALTED, cache_salt
 from benchsuite.wire.thinking import template_fields
@@ -58,8 +58,8 @@ class VLLM:
         )
 
     def encode(self, request: Request, target: Target) -> Call:
-        """Always exactly the asked output; a cold request shares no cached block, the template's neither."""
-        extra: dict[str, Any] = {"ignore_eos": True, "min_tokens": request.min_output_tokens}
+        """Exactly the asked output where it may not end before; a cold request shares no cached block."""
+        extra: dict[str, Any] = passing.forced(request)
         extra |= template_fields(request, target, effort_field=True)
         if salt := cache_salt(request):
             extra["cache_salt"] = salt

@@ -1,6 +1,6 @@
 """From a batch's answers to the records and the facts that are kept of its trial."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -8,7 +8,9 @@ from benchsuite.conclude import keep_info, priced
 from benchsuite.engine.decode import token_count
 from benchsuite.store.batches import Batch
 from benchsuite.store.runs import RunDir
-from benchsuite.types import BatchInfo, Manifest, Outcome, Record, Reply, TrialInfo
+from benchsuite.types import BatchInfo, Manifest, Outcome, Record, Reply, Request, TrialInfo
+from benchsuite.workload.checks import judging
+from benchsuite.workload.draw import Item
 
 _GIVEN_UP = frozenset({"expired", "cancelled"})
 
@@ -51,9 +53,21 @@ def index_of(name: str, batch: Batch) -> int | None:
     return int(number) if int(number) < batch.requests else None
 
 
-def keep(run_dir: RunDir, manifest: Manifest, batch: Batch, answers: Answers) -> None:
-    """Write the trial's records and what is known of its batch; doing it again overwrites."""
-    records = priced(_records(batch, answers), manifest.token_price)
+def keep(
+    run_dir: RunDir,
+    manifest: Manifest,
+    batch: Batch,
+    answers: Answers,
+    requests: Iterable[Request] = (),
+    items: Sequence[Item] = (),
+) -> None:
+    """Write the trial's records and what is known of its batch; doing it again overwrites.
+
+    `requests`: what was asked, and `items` the dataset; without them a check that rests on them can't judge.
+    """
+    asked = {request.index: request for request in requests}
+    found = _checked(_records(batch, answers), answers, asked, manifest, items)
+    records = priced(found, manifest.token_price)
     with run_dir.writer(batch.point, batch.trial) as writer:
         for record in records:
             writer.write(record)
@@ -88,6 +102,33 @@ def _end_ns(batch: Batch) -> int:
 def _records(batch: Batch, answers: Answers) -> Iterable[Record]:
     for index in range(batch.requests):
         yield _record(batch, index, answers.by_index.get(index))
+
+
+def _checked(
+    records: Iterable[Record],
+    answers: Answers,
+    asked: Mapping[int, Request],
+    manifest: Manifest,
+    items: Sequence[Item],
+) -> Iterable[Record]:
+    """The records with what was asked, and whether they passed; what failed didn't."""
+
+    def item_of(index: int) -> int | None:
+        return asked[index].item if index in asked else None
+
+    passed = judging(manifest.workload, items, item_of)
+    for record in records:
+        changes: dict[str, int | bool | None] = {}
+        if (request := asked.get(record.index)) is not None:
+            changes = {
+                "item": request.item,
+                "asked_prompt_tokens": request.prompt_tokens or None,
+                "asked_output_tokens": request.max_output_tokens,
+            }
+        if passed is not None:
+            _, reply = answers.by_index.get(record.index, (0, Reply()))
+            changes["passed"] = passed(record.index, reply.said) if record.outcome == "ok" else False
+        yield msgspec.structs.replace(record, **changes) if changes else record
 
 
 def _record(batch: Batch, index: int, answer: Answer | None) -> Record:

@@ -34,6 +34,7 @@ from benchsuite.store.batches import (
 from benchsuite.store.runs import RunDir
 from benchsuite.target import Resolved, Tell
 from benchsuite.types import BatchPoll, Manifest, Request, Run, Stage, Target
+from benchsuite.workload.draw import Material
 from benchsuite.workload.plan import plan
 
 _DIGEST_BYTES = 16
@@ -63,7 +64,7 @@ def start(
     write_batches(run_dir, batches)
     pace, again = Pace(first_s=options.batch_poll_s), _key_again(options, who.driver)
     session = Session(who.driver, who.target, who.endpoint, pace, interrupt, again)
-    job = _Job(run_dir, manifest, session, tell)
+    job = _Job(run_dir, manifest, session, tell, options.material)
     try:
         return job.done()
     except (TargetError, UsageError):
@@ -75,7 +76,8 @@ def start(
 def resume(run_dir: RunDir, given: Options, *, tell: Tell, interrupt: Interrupt) -> Run:
     """Go on with a run that was left: the finished run.
 
-    `given` holds what isn't stored of its target, such as secret headers; its workload is the run's own.
+    `given` holds what isn't stored of its target, such as secret headers, and its material what its dataset
+    holds; its workload is the run's own.
     StoreError where there is nothing to go on with.
     """
     with owned(run_dir) as free:
@@ -84,7 +86,8 @@ def resume(run_dir: RunDir, given: Options, *, tell: Tell, interrupt: Interrupt)
         if not run_dir.partial:
             raise StoreError(f"run {run_dir.run_id} is finished: `benchsuite show {run_dir.run_id}`")
         manifest = run_dir.plan()
-        return _Job(run_dir, manifest, _session(run_dir, manifest, given, interrupt), tell).done()
+        session = _session(run_dir, manifest, given, interrupt)
+        return _Job(run_dir, manifest, session, tell, given.material).done()
 
 
 def states(run_dir: RunDir, given: Options) -> list[tuple[Batch, BatchState | None]]:
@@ -107,7 +110,7 @@ def cancel(run_dir: RunDir, given: Options, tell: Tell) -> None:
     manifest = run_dir.plan()
     session = _session(run_dir, manifest, given, Interrupt())
     with owned(run_dir) as free:
-        job = _Job(run_dir, manifest, session, tell)
+        job = _Job(run_dir, manifest, session, tell, Material())
         if free:
             job.call_off()
         elif any(batch.step in {"planned", "uploaded", "creating"} for batch in batches.batches):
@@ -188,7 +191,15 @@ def _key_again(options: Options, driver: Driver) -> Callable[[], str | None] | N
 class _Job:
     """A run's batches on their way from plan to records; what it knows is on disk before it acts on it."""
 
-    def __init__(self, run_dir: RunDir, manifest: Manifest, session: Session, tell: Tell) -> None:
+    def __init__(
+        self,
+        run_dir: RunDir,
+        manifest: Manifest,
+        session: Session,
+        tell: Tell,
+        material: Material,
+    ) -> None:
+        self._material = material
         self._run_dir, self._manifest, self._session, self._tell = run_dir, manifest, session, tell
         self._batches = read_batches(run_dir)
         self._told = ""
@@ -303,12 +314,18 @@ class _Job:
                 answers.add(name, status, reply)
         if answers.strangers:
             self._say(f"{answers.strangers:,} answers were for requests that weren't ours, or came twice")
-        keep(self._run_dir, self._manifest, batch, answers)
+        # Which item each of them asked is in the plan, which takes the dataset.
+        requests = self._requests(batch) if self._material.items else ()
+        keep(self._run_dir, self._manifest, batch, answers, requests, self._material.items)
         self._write(batch, step="kept")
 
     def _requests(self, batch: Batch) -> Iterator[Request]:
         manifest = self._manifest
-        assert manifest.lengths is not None
+        if manifest.workload.dataset is not None and not self._material.items:
+            raise UsageError(
+                f"run {manifest.run_id} asks the items of {manifest.workload.dataset.file}: "
+                "give it again with --dataset FILE"
+            )
         return plan(
             manifest.workload,
             manifest.points[batch.point],
@@ -317,6 +334,7 @@ class _Job:
             seed=manifest.seed,
             nonce=manifest.nonce,
             lengths=manifest.lengths,
+            material=self._material,
         )
 
     def _digest(self, requests: Iterator[Request]) -> str:

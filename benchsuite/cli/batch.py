@@ -56,6 +56,7 @@ def listed(store_path: str | None) -> None:
 
 @batch.command()
 @_asking
+@click.option("--dataset", metavar="FILE", help="The dataset that the run was started with.")
 @click.option("--json", "as_json", is_flag=True, help="The run as JSON on stdout.")
 @click.pass_context
 def resume(ctx: click.Context, /, **given: Any) -> None:
@@ -107,6 +108,7 @@ def _named(given: dict[str, Any]) -> "tuple[RunDir, Options, Any]":
     from benchsuite.cli.run_asked import headers_of
     from benchsuite.store.runs import Store, default_store
     from benchsuite.types import Connection
+    from benchsuite.workload.material import found_again
 
     store = Store(default_store(given["store_path"]))
     run_dir = _selected(store, given["run"])
@@ -120,6 +122,7 @@ def _named(given: dict[str, Any]) -> "tuple[RunDir, Options, Any]":
         extra_body=given["extra_body"] or {},
         connection=Connection(proxy=given["proxy"]),
         batch_poll_s=given["batch_poll"],
+        material=found_again(plan.workload, given.get("dataset") or ""),
     )
     return run_dir, options, store
 

@@ -24,6 +24,11 @@ COMMANDS: Final = MappingProxyType(
         "run": Entry(
             "Measure", "benchsuite.cli.run:run", "Measure a backend: TTFT, tokens/s, $ per 1,000 requests"
         ),
+        "capacity": Entry(
+            "Measure",
+            "benchsuite.cli.capacity:capacity",
+            "Find the highest load that still meets your latency limits",
+        ),
         "results": Entry("Look", "benchsuite.cli.results:results", "List stored runs"),
         "show": Entry(
             "Look", "benchsuite.cli.show:show", "One run: its numbers, its verdict, how it was measured"

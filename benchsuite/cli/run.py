@@ -1,5 +1,6 @@
 """`benchsuite run`: measure one target, or several in turn, with one workload."""
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Generator
@@ -11,6 +12,8 @@ import click
 
 from benchsuite.cli.run_asked import check_backend, options_of
 from benchsuite.cli.run_options import TYPED, GroupedCommand, run_options, typed
+from benchsuite.cli.run_sweep import in_order, left_to_do, tell_forecast
+from benchsuite.cli.show import staged, talked
 from benchsuite.cli.targets import chosen, described, may_ask, named_targets, offered, shown_target
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ NEXT = "Next, a server of yours: benchsuite run --backend openai --url http://lo
 INVALID = 3
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
+GO_ON = "repeat the command with --resume to go on"
 POLITE_IN_FLIGHT = 16
 """More than this in flight on somebody's public host is asked about first."""
 MOST_CHOICES = 20
@@ -45,15 +49,19 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     was measured.
     """
     from benchsuite.store.runs import Store, default_store
+    from benchsuite.sweep import arms
 
     words = ctx.meta[TYPED]
     options = options_of(given, typed("run", words))
     store = Store(default_store(given["store_path"]))
-    wanted, hint = ([], "") if _names_a_target(given) else _discovered()
-    each = [_for_target(options, named) for named in wanted or named_targets(given)]
+    launches = options.workload.models or options.workload.engine
+    wanted, hint = ([], "") if launches or _names_a_target(given) else _discovered()
+    planned = arms([_for_target(options, named) for named in wanted or named_targets(given)])
+    each, earlier = left_to_do(planned, store) if given["resume"] else (planned, [])
     for one in each:
         check_backend(one)
-    _say_if_unpriced(options)
+    say_if_unpriced(options)
+    tell_forecast(each, store, yes=given["yes"], ask=not given["dry_run"])
     if given["dry_run"]:
         for one in each:
             _dry_run(one, store)
@@ -61,7 +69,8 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     for one in each:
         _ask_if_public(one, given["yes"])
     store.prepare()
-    done, failed = _one_after_another(each, store)
+    measured, failed = _one_after_another(each, store)
+    done = in_order(planned, [*earlier, *measured])
     show_runs(done, store, as_json=given["as_json"], hint=hint if words else hint or NEXT)
     interrupted = any(one.status == "interrupted" for one in done)
     invalid = any(one.verdict == "invalid" for one in done)
@@ -119,7 +128,7 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
         except (KeyboardInterrupt, click.Abort):
             if not done:
                 raise
-            click.echo("interrupted before the next target was measured", err=True)
+            click.echo(f"interrupted before the next target was measured; {GO_ON}", err=True)
             return done, INTERRUPTED
         if done[-1].status == "interrupted":
             break
@@ -143,14 +152,19 @@ def show_runs(done: "list[Run]", store: "Store", *, as_json: bool, hint: str) ->
         if len(measured) == 1:
             # Of several runs the one to show needn't be the latest.
             selector = "latest" if len(done) == 1 else measured[0].manifest.run_id
-            click.echo(screen(measured[0], store=where, width=width, styled=styled, selector=selector))
+            run_dir = store.select(measured[0].manifest.run_id)
+            tables = {"stages": staged(run_dir, measured[0]), "turns": talked(run_dir, measured[0])}
+            shown = screen(
+                measured[0], store=where, width=width, styled=styled, selector=selector, **tables
+            )
+            click.echo(shown)
         else:
             click.echo(several_screen(measured, store=where, width=width, styled=styled))
         for line in (hint, *unfinished_lines(store.cut_off_runs())):
             click.echo(f" {line}" if line else "", nl=bool(line))
-    if done and done[-1].status == "interrupted":
+    if any(run.status == "interrupted" for run in done):
         kept = ": what was measured by then is kept" if measured else " before anything was measured"
-        click.echo(f"interrupted{kept}", err=True)
+        click.echo(f"interrupted{kept}; {GO_ON}", err=True)
 
 
 def _echo_json(stored: list[bytes]) -> None:
@@ -194,7 +208,7 @@ def _run(options: "Options", store: "Store") -> "Run":
                 click.echo(
                     "`benchsuite batch resume` goes on with it"
                     if batch
-                    else "`benchsuite store recover` keeps what was heard so far",
+                    else f"`benchsuite store recover` keeps what was heard so far; {GO_ON}",
                     err=True,
                 )
             raise
@@ -230,7 +244,7 @@ def _dry_run(options: "Options", store: "Store") -> None:
     click.echo(f"Seed {manifest.seed}, nonce {manifest.nonce}. Nothing was measured or stored.")
 
 
-def _say_if_unpriced(options: "Options") -> None:
+def say_if_unpriced(options: "Options") -> None:
     """That dollars will be unknown is better heard before a long run than after it."""
     from benchsuite.money.gpus import price_of
     from benchsuite.report.money import price_note
@@ -258,7 +272,12 @@ def _ask_if_public(options: "Options", yes: bool) -> None:
 
 def _in_flight(options: "Options") -> int:
     """Requests in flight as far as the workload tells; without a cap, a second's worth."""
+    from benchsuite.workload.points import points
+    from benchsuite.workload.stages import peak
+
     workload = options.workload
+    if workload.stages:
+        return max(math.ceil(peak(point)) for point in points(workload))
     if workload.concurrency:
         return max(workload.concurrency)
     finite = [rate for rate in workload.rate if rate != float("inf")]

@@ -1,11 +1,15 @@
 """What the options of `run` ask of the library."""
 
+import math
 import os
 import shlex
 from pathlib import Path
 from typing import Any
 
+from benchsuite.cli.run_checks import check_of, dataset_of
 from benchsuite.cli.run_files import replayed, spec_text
+from benchsuite.cli.run_passing import passed_on
+from benchsuite.cli.run_sweep import check_resume, engine_of
 
 
 def workload_of(given: dict[str, Any]) -> Any:
@@ -13,28 +17,75 @@ def workload_of(given: dict[str, Any]) -> Any:
     import msgspec
 
     from benchsuite.errors import UsageError
-    from benchsuite.workload.load import load, overridden, parse_slo
+    from benchsuite.workload.load import load, overridden
+    from benchsuite.workload.slo import parse_slo
+    from benchsuite.workload.stages import parse_stages
 
     if given["duration"] == 0:
         raise UsageError("--duration must be more than 0")
     workload = overridden(
-        load(given["workload"] or "quick"),
+        load(given["workload"] or ("trace" if given["trace"] else "quick")),
         prompt_tokens=given["prompt_tokens"],
         output_tokens=given["output_tokens"],
+        text=given["text"],
         concurrency=given["concurrency"],
         rate=given["rate"],
         arrivals=given["arrivals"],
+        arrivals_cv=_cv_of(given),
+        burst_size=given["burst_size"],
+        stages=parse_stages(given["stages"]) if given["stages"] else None,
         batch=given["batch_api"] or None,
         requests=given["requests"],
         seconds=given["duration"],
         trials=given["trials"],
+        sweep=given["sweep"],
+        order=given["order"],
+        engine=engine_of(given, several=True) or None,
         cache=given["cache"],
+        trace=_trace_of(given),
+        time_scale=given["time_scale"],
+        hit_ratio=given["hit_ratio"],
+        shared_tokens=given["shared_tokens"],
+        groups=given["groups"],
+        zipf=given["zipf"],
         reasoning=given["reasoning"],
+        turns=given["turns"],
+        user_tokens=given["user_tokens"],
+        think_s=given["think"],
+        replies=given["replies"],
+        dataset=dataset_of(given),
+        check=check_of(given),
         slo=parse_slo(given["slo"]) if given["slo"] else None,
     )
+    workload = passed_on(workload, given)
     if given["warm_up"] is None:
         return workload
     return msgspec.structs.replace(workload, warm_up_seconds=given["warm_up"])
+
+
+def _trace_of(given: dict[str, Any]) -> Any:
+    """The trace named, which counts from the current folder; None: none."""
+    from benchsuite.errors import UsageError
+    from benchsuite.types import Source
+
+    if given["trace"] and given["bodies"]:
+        raise UsageError("--bodies are sent word for word, --trace makes up prompts: give one of them")
+    return Source(file=str(Path(given["trace"]).absolute())) if given["trace"] else None
+
+
+def _cv_of(given: dict[str, Any]) -> float | None:
+    """The cv asked for; vLLM's burstiness is the gamma distribution's shape, 1/cv²."""
+    from benchsuite.errors import UsageError
+
+    burstiness: float | None = given["burstiness"]
+    if burstiness is None:
+        cv: float | None = given["cv"]
+        return cv
+    if given["cv"] is not None:
+        raise UsageError("--burstiness B is --cv 1/√B: give one of them")
+    if not 0 < burstiness < float("inf"):
+        raise UsageError("--burstiness must be more than 0: 1 is Poisson, below it requests come in bursts")
+    return 1 / math.sqrt(burstiness)
 
 
 def connection_of(given: dict[str, Any]) -> Any:
@@ -86,6 +137,8 @@ def options_of(given: dict[str, Any], command: str) -> Any:
     """What the library is asked to do; backend, URL and model are filled in for each target."""
     from benchsuite.asked import Options
     from benchsuite.errors import UsageError
+    from benchsuite.workload.load import folder_of
+    from benchsuite.workload.material import opened
 
     if given["launch"] and given["attach"]:
         raise UsageError("--launch starts a server and --attach forbids it: give one of them")
@@ -105,10 +158,13 @@ def options_of(given: dict[str, Any], command: str) -> Any:
     if given["spec"]:
         extra["spec"] = spec_text(given["spec"])
     workload, bodies = replayed(workload_of(given), given)
+    workload, material = opened(workload, folder_of(given["workload"] or ""))
+    check_resume(given, workload.batch)
     return Options(
         backend="",
         workload=workload,
         bodies=bodies,
+        material=material,
         key_variable=given["api_key_env"] or "",
         token_command=given["token_command"] or "",
         headers=headers_of(given),
@@ -120,7 +176,7 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         nonce=given["nonce"] or "",
         workers=given["workers"],
         threads=given["threads"],
-        engine={name: value for settings in given["engine"] for name, value in settings.items()},
+        engine=engine_of(given, several=False),
         engine_args=engine_args,
         engine_python=given["engine_python"] or "",
         docker=given["docker"],

@@ -10,10 +10,15 @@ if TYPE_CHECKING:
 _SAID_BY_BODIES: Final = (
     "prompt_tokens",
     "output_tokens",
+    "text",
     "cache",
     "reasoning",
     "extra_body",
     "batch_api",
+    "stream",
+    "json_schema",
+    "tools",
+    "mix",
 )
 """Options that have nothing to say where bodies are given."""
 

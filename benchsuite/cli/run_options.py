@@ -16,7 +16,6 @@ from benchsuite.cli.kinds import (
     numbers,
     one_or_more,
     pair,
-    pairs,
     proxy_url,
     seconds,
     server_url,
@@ -25,6 +24,10 @@ from benchsuite.cli.kinds import (
     whole_numbers,
     zero_or_more,
 )
+from benchsuite.cli.run_checks import check_options
+from benchsuite.cli.lengths import lengths
+from benchsuite.cli.run_passing import on_off, shares
+from benchsuite.cli.run_sweep import settings, sweep_options
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -47,7 +50,7 @@ TYPED: Final = "benchsuite.typed"
 _SECRET: Final = frozenset(
     {
         *("--header", "--proxy", "--url", "--engine-args", "--extra-body", "--image"),
-        *("--token-command", "--spec", "--bodies"),
+        *("--token-command", "--spec", "--bodies", "--dataset"),
     }
 )
 
@@ -73,8 +76,12 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option("--workload", help="A standard workload or a .toml file. [default: quick]"),
             click.option("--concurrency", type=whole_numbers, metavar="N,N…", help="Requests in flight."),
             click.option("--rate", type=numbers, metavar="R,R…", help="Requests per s; inf: all at once."),
-            click.option("--prompt-tokens", type=whole_numbers, metavar="N,N…", help="Length of prompts."),
-            click.option("--output-tokens", type=whole_numbers, metavar="N,N…", help="Length of answers."),
+            click.option(
+                "--prompt-tokens", type=lengths, metavar="N,N…", help="Of prompts: 512, or lognormal:512,300."
+            ),
+            click.option(
+                "--output-tokens", type=lengths, metavar="N,N…", help="Of answers: 64, or uniform:100-500."
+            ),
             click.option("--requests", type=one_or_more, metavar="N", help="Requests per trial."),
             click.option("--duration", type=seconds, metavar="TIME", help="Length of a trial: 30, 30s, 2m."),
             click.option("--trials", type=one_or_more, metavar="N", help="Trials per point."),
@@ -85,8 +92,21 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
         "Load",
         (
             click.option(
-                "--arrivals", type=click.Choice(["poisson", "constant"]), help="How --rate spaces requests."
+                "--arrivals",
+                type=click.Choice(["poisson", "constant", "gamma", "burst"]),
+                help="How --rate spaces requests.",
             ),
+            click.option(
+                "--cv", type=float, metavar="CV", help="How uneven gamma arrivals are; 1 is Poisson."
+            ),
+            click.option(
+                "--burst-size", type=one_or_more, metavar="N", help="So many at once, at the same --rate."
+            ),
+            click.option(
+                "--stages", metavar="T@R-R,…", help="Ramps: 30s@1-10,60s@10; by slots 30s@c1-c64."
+            ),
+            click.option("--trace", metavar="FILE", help="Replay a trace: its instants and its lengths."),
+            click.option("--time-scale", type=float, metavar="X", help="So many times as fast. [1]"),
             click.option(
                 "--batch-api", is_flag=True, help="Hand all --requests to the backend's batch API, and wait."
             ),
@@ -96,13 +116,29 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             ),
         ),
     ),
+    ("Sweep", sweep_options),
     (
         "Prompts",
         (
             click.option(
+                "--text", type=click.Choice(["prose", "code", "random"]), help="What prompts are made of."
+            ),
+            click.option(
                 "--cache",
                 type=click.Choice(["cold", "warm", "shared"]),
                 help="Whether a prefix cache can help.",
+            ),
+            click.option(
+                "--hit-ratio", type=numbers, metavar="S,S…", help="Share of each prompt to be found cached."
+            ),
+            click.option("--shared-tokens", type=one_or_more, metavar="N", help="So many of it instead."),
+            click.option("--groups", type=one_or_more, metavar="N", help="Prompts begin in so many ways. [1]"),
+            click.option("--zipf", type=float, metavar="A", help="How uneven these are asked: rank^-A. [0]"),
+            click.option("--turns", type=one_or_more, metavar="N", help="Turns of each conversation."),
+            click.option("--user-tokens", type=one_or_more, metavar="N", help="What each later turn adds."),
+            click.option("--think", type=seconds, metavar="TIME", help="Between an answer and the next turn."),
+            click.option(
+                "--replies", type=click.Choice(["fixed", "real"]), help="Planned answers in prompts, or its own."
             ),
             click.option(
                 "--reset-cache", is_flag=True, help="Empty the server's prefix cache before a trial."
@@ -112,6 +148,13 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option(
                 "--reasoning", type=click.Choice(["off", "low", "high"]), help="How much a model may think."
             ),
+            click.option(
+                "--stream", type=on_off, metavar="on,off", help="Answers as a stream, in one piece, or both."
+            ),
+            click.option("--json-schema", metavar="FILE", help="Answers are JSON of this schema."),
+            click.option("--tools", metavar="FILE", help="Tools to offer, a JSON list as OpenAI has it."),
+            click.option("--mix", type=shares, metavar="M=N,M=N…", help="Models or adapters by their share."),
+            *check_options,
             click.option(
                 "--bodies", metavar="FILE", help="Send a file's lines, a JSON body each, word for word."
             ),
@@ -131,10 +174,10 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option("--pull", is_flag=True, help="Let the server download a model that it lacks."),
             click.option(
                 "--engine",
-                type=pairs,
+                type=settings,
                 multiple=True,
                 metavar="K=V,K=V…",
-                help="Settings of an engine started, such as tp=2; `backends NAME` lists them.",
+                help="Settings of an engine started: tp=2; max-seqs=4,16 sweeps. `backends NAME` lists them.",
             ),
             click.option(
                 "--engine-args", metavar="'…'", help="Further arguments for it, as its own help has."
@@ -195,8 +238,9 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option("--keep-text", is_flag=True, help="Keep the answers' text in the store."),
             click.option("--dry-run", is_flag=True, help="Say what would be sent; measure nothing."),
             click.option("--json", "as_json", is_flag=True, help="The run as JSON on stdout."),
-            click.option("--yes", is_flag=True, help="Don't ask before loading a public host."),
+            click.option("--yes", is_flag=True, help="Ask nothing: a public host, dollars, hours."),
             store_option,
+            click.option("--burstiness", type=float, hidden=True),
             click.option("--user-stamps", is_flag=True, hidden=True),
             click.option("--batch-poll", type=seconds, default="5", hidden=True),
         ),
@@ -280,7 +324,7 @@ def _masked(option: str, value: str) -> str:
     if option == "--extra-body":
         with suppress(click.BadParameter):
             return shown_body(json_object(value))
-    if option in {"--spec", "--bodies"}:
+    if option in {"--spec", "--bodies", "--dataset"}:
         return Path(value).name
     if option == "--image":
         return shown_image(value)

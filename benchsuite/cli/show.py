@@ -10,6 +10,7 @@ from benchsuite.cli.kinds import store_option
 
 if TYPE_CHECKING:
     from benchsuite.store.runs import RunDir
+    from benchsuite.types import Run
 
 FORMATS = ("md", "json", "jsonl", "csv", "parquet")
 
@@ -69,7 +70,7 @@ def _text(
     if wanted == "md":
         from benchsuite.report.markdown import markdown
 
-        return markdown(run)
+        return markdown(run, stages=staged(run_dir, run), turns=talked(run_dir, run))
     width, styled = output.width(), output.styled() and not plain
     if how:
         from benchsuite.report.how import how as explained
@@ -78,7 +79,29 @@ def _text(
     from benchsuite.report.screen import screen
 
     kept = output.shown(store_path)
-    return screen(run, store=kept, width=width, styled=styled, selector=selector) + "\n"
+    tables = {"stages": staged(run_dir, run), "turns": talked(run_dir, run)}
+    return screen(run, store=kept, width=width, styled=styled, selector=selector, **tables) + "\n"
+
+
+def staged(run_dir: "RunDir", run: "Run") -> Any:
+    """The numbers of a run's stages, from its records; empty where they aren't there any more."""
+    if not run.manifest.workload.stages or not any(trial for _, trial in run_dir.trial_files().values()):
+        return ()
+    from benchsuite.stats.columns import NEEDED
+    from benchsuite.stats.staged import all_by_stage
+
+    return all_by_stage(run, lambda point: run_dir.records(point, columns=NEEDED))
+
+
+def talked(run_dir: "RunDir", run: "Run") -> Any:
+    """The numbers of a run's turns of conversations, from its records; empty where they aren't there."""
+    talks = any(row.point.talks for row in run.summaries)
+    if not talks or not any(trial for _, trial in run_dir.trial_files().values()):
+        return ()
+    from benchsuite.stats.columns import NEEDED
+    from benchsuite.stats.talks import all_by_turn
+
+    return all_by_turn(run, lambda point: run_dir.records(point, columns=NEEDED))
 
 
 def _records(run_dir: "RunDir", wanted: Any, path: str | None, with_warm_up: bool) -> None:

@@ -89,6 +89,7 @@ def _faults(command: Any) -> Any:
 @click.option("--stall-for", "stall_s", type=seconds, metavar="TIME", help="Then close; 0: never. [0]")
 @click.option("--tls-cert", metavar="FILE", help="Serve https with this certificate.")
 @click.option("--tls-key", metavar="FILE", help="Its key.")
+@click.option("--answers", "answers_path", metavar="FILE", help="A JSON object: text in a prompt → answer.")
 @click.option("--truth", "truth_path", metavar="FILE", help="Write down what was really sent when.")
 def simulate(**given: Any) -> None:
     """A pretend LLM server with known timing, for tests and CI.

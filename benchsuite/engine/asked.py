@@ -12,12 +12,14 @@ from typing import Any, Final, Self
 import msgspec
 import numpy as np
 
+from benchsuite.errors import BenchsuiteError
 from benchsuite.types import Record, Request
 
 NONE: Final = -1
 _FIELDS: Final = (
     "asked_prompt_tokens",
     "asked_output_tokens",
+    "asked_cached_tokens",
     "conversation",
     "turn",
     "group",
@@ -31,7 +33,10 @@ class AskedWriter:
 
     def __init__(self, stem: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._fd = os.open(f"{stem}.asked", flags, 0o600)
+        try:
+            self._fd = os.open(f"{stem}.asked", flags, 0o600)
+        except OSError as error:
+            raise BenchsuiteError(f"can't write into the store: {error.strerror}") from error
 
     def write(self, request: Request) -> None:
         """Keep what one request asks; a length of 0 is one that isn't known."""
@@ -39,6 +44,7 @@ class AskedWriter:
         row = (
             request.prompt_tokens or NONE,
             request.max_output_tokens if not request.body else NONE,
+            NONE if request.reusable_tokens is None else request.reusable_tokens,
             request.conversation if talks else NONE,
             request.turn if talks else NONE,
             NONE if request.group is None else request.group,

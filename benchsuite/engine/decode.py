@@ -1,12 +1,13 @@
 """From tapes to records, after the last byte and outside the measuring process."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import sub
 
 import msgspec
 
 from benchsuite.driver import Driver
 from benchsuite.engine import refusal
+from benchsuite.engine.spool import SKIPPED
 from benchsuite.store.records import gaps_us
 from benchsuite.types import Outcome, Record, Reply, Tape
 
@@ -19,11 +20,23 @@ _REFUSED = frozenset({"connect", "tls", "proxy", "timeout_connect"})
 
 
 def records(
-    tapes: Iterable[Tape], driver: Driver, id_prefix: str, keep_text: bool = False
+    tapes: Iterable[Tape],
+    driver: Driver,
+    id_prefix: str,
+    keep_text: bool = False,
+    passed: Callable[[int, str], bool | None] | None = None,
 ) -> Iterator[Record]:
-    """Each tape as its record; `id_prefix` + index is the request id that was sent."""
+    """Each tape as its record; `id_prefix` + index is the request id that was sent.
+
+    `passed` judges an answer by its request's index; None: there is no check. What failed didn't pass.
+    """
     for tape in tapes:
-        yield record(tape, decoded(tape, driver), f"{id_prefix}{tape.index}", keep_text)
+        reply = decoded(tape, driver)
+        found = record(tape, reply, f"{id_prefix}{tape.index}", keep_text)
+        if passed is not None:
+            right = passed(tape.index, reply.said) if found.outcome == "ok" else False
+            found = msgspec.structs.replace(found, passed=right)
+        yield found
 
 
 def decoded(tape: Tape, driver: Driver) -> Reply:
@@ -71,11 +84,16 @@ def record(tape: Tape, reply: Reply, request_id: str, keep_text: bool = False) -
         connect_us=tape.connect_ns // 1000 if tape.connect_ns else None,
         tls_us=tape.tls_ns // 1000 if tape.tls_ns else None,
         server_timings=msgspec.json.encode(reply.server_timings).decode() if reply.server_timings else None,
-        text="".join(reply.texts) if keep_text else None,
+        text="".join(reply.texts) or reply.whole if keep_text else None,
         cache_write_tokens=token_count(reply.cache_write_tokens),
         cache_write_1h_tokens=token_count(reply.cache_write_1h_tokens),
         retry_after_s=retry_after_s(tape),
     )
+
+
+def answered(tape: Tape, reply: Reply) -> bool:
+    """Did the request end well?"""
+    return _outcome(tape, reply)[0] == "ok"
 
 
 def token_count(tokens: int | None) -> int | None:
@@ -91,6 +109,8 @@ def retry_after_s(tape: Tape) -> float | None:
 def _outcome(tape: Tape, reply: Reply) -> tuple[Outcome, str]:
     """How the request ended, from the closed set, and the open word for why."""
     error = tape.error
+    if error == SKIPPED:
+        return "skipped", "earlier_turn"
     if error in _REFUSED:
         return ("timeout" if error.startswith("timeout") else "refused"), error
     if error.startswith("timeout"):

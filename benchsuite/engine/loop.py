@@ -18,14 +18,13 @@ from benchsuite.engine.refusal import freed_ns
 from benchsuite.engine.schedule import Schedule
 from benchsuite.engine.spec import WorkerSpec
 from benchsuite.engine.spool import Exchange
+from benchsuite.engine.turns import Turns
 from benchsuite.types import WorkerHealth
 
 IDLE_NS = 1_000_000_000
 """A connection idle for longer isn't used: servers drop those without notice."""
 SPIN_NS = 1_200_000
 HANDED = 8
-WAITING_NS = 300_000_000
-"""Finished exchanges are handed over even if something is always ready once they have waited this long."""
 HOUSEKEEPING_NS = 100_000_000
 REFUSED_PAUSE_NS = 100_000_000
 
@@ -53,7 +52,7 @@ class Loop:
         self.offset = Offset()
         self.alarm = Alarm()
         self.poller = Poller()
-        self.schedule = Schedule(spec)
+        self.schedule = Turns(spec) if spec.talks else Schedule(spec)
         self.connections: dict[int, Connection] = {}
         self.payloads: dict[Connection, bytes] = {}
         self.idle: list[Connection] = []
@@ -115,7 +114,7 @@ class Loop:
         exchange.error = connection.failure
         exchange.end_ns = now_ns
         self.end(exchange)
-        self.schedule.free(now_ns + REFUSED_PAUSE_NS)
+        self.schedule.free(now_ns + REFUSED_PAUSE_NS, exchange)
 
     def forget(self, connection: Connection) -> None:
         """Close and drop a connection."""
@@ -159,7 +158,7 @@ class Loop:
         exchange.end_ns = max(connection.last_ns, exchange.sent_ns)
         exchange.error = error
         self.end(exchange)
-        self.freed(exchange.end_ns)
+        self.freed(exchange.end_ns, exchange)
 
     def readable(self, connection: Connection) -> None:
         """Read what has come; the hot path."""
@@ -228,16 +227,18 @@ class Loop:
             self.reuse = False
         free_ns = freed_ns(exchange) if self.spec.waits else exchange.end_ns
         if alive and connection.keep_alive and self.reuse is not False and not connection.unsent:
-            self.schedule.free(free_ns)
+            self.schedule.free(free_ns, exchange)
             self.use(connection)
+            if self.schedule.talks:
+                self.fill(time.monotonic_ns())
         else:
             self.forget(connection)
-            self.freed(free_ns)
+            self.freed(free_ns, exchange)
         self.end(exchange)
 
-    def freed(self, at_ns: int) -> None:
+    def freed(self, at_ns: int, ended: Exchange) -> None:
         """A slot has become free and its connection is gone."""
-        self.schedule.free(at_ns)
+        self.schedule.free(at_ns, ended)
         self.fill(time.monotonic_ns())
 
     def end(self, exchange: Exchange) -> None:
@@ -252,6 +253,10 @@ class Loop:
         """Send what is due, open connections for what soon will be, and set the alarm for what comes next."""
         schedule = self.schedule
         schedule.approach(now_ns)
+        if schedule.skipped:
+            self.ended += len(schedule.skipped)
+            self.done += schedule.skipped
+            schedule.skipped = []
         self.drop_stale(now_ns)
         while self.idle and schedule.room(self.busy) > 0:
             call = schedule.take(now_ns, self.idle[-1])
@@ -300,7 +305,7 @@ class Loop:
         """Wait for readiness once and serve it; hand a few finished exchanges over when nothing is ready."""
         if self.done:
             events = self.poller.poll(0.0, self.busy)
-            if not events or self.poller.polled_ns - self.done[0].end_ns > WAITING_NS:
+            if not events or self.poller.polled_ns - self.done[0].end_ns > self.schedule.waiting_ns:
                 self.hand_over(max(HANDED, len(self.done) // 8))
         else:
             events = self.poller.poll(self.patience_s(timeout_s), self.busy)
@@ -324,7 +329,8 @@ class Loop:
 
     def patience_s(self, timeout_s: float) -> float:
         """How long to wait; without an alarm, an open loop wakes a little early and spins."""
-        if self.alarm.fd >= 0 or self.schedule.closed or not self.start_ns:
+        still = self.schedule.closed and not (self.schedule.slot_times or self.schedule.talks)
+        if self.alarm.fd >= 0 or still or not self.start_ns:
             return timeout_s
         left_ns = self.housekeep_ns - time.monotonic_ns()
         return 0.0 if left_ns <= SPIN_NS else min(timeout_s, (left_ns - SPIN_NS) / 1e9)

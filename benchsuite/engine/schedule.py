@@ -5,9 +5,13 @@ from collections import deque
 
 from benchsuite.engine.connection import Connection
 from benchsuite.engine.spec import WorkerSpec
+from benchsuite.engine.spool import Exchange
 
 AHEAD_NS = 20_000_000
 """An open loop opens connections at most this long before they are due."""
+
+WAITING_NS = 300_000_000
+"""Finished exchanges are handed over even if something is always ready once they have waited this long."""
 
 Planned = tuple[int, int, bytes]
 """A call as it comes: index, due offset in ns (-1: closed loop), the request's bytes."""
@@ -19,8 +23,15 @@ class Schedule:
     """Calls and when they may go: as slots get free (closed loop), or at instants of their own.
 
     `calls` are to come, `near` those of an open loop that want a connection soon, `late` those that
-    only wait for one. `free_slots` is a heap: the instants since (or from) which slots are free.
+    only wait for one. `free_slots` is a heap: the instants since (or from) which slots are free. `held` slots
+    exist, `target` are wanted: those beyond it go away when they are free. `skipped`: never to be sent, and
+    to be recorded so; `ahead_bytes` of calls are held beside `calls`.
     """
+
+    talks = False
+    """Are calls turns of conversations? (`engine.turns`)"""
+
+    waiting_ns = WAITING_NS
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.closed = spec.loop == "closed"
@@ -30,9 +41,13 @@ class Schedule:
         self.taken = 0
         self.calls: deque[Planned] = deque()
         self.calls_ended = False
+        self.ahead_bytes = 0
+        self.skipped: list[Exchange] = []
         self.near: deque[Planned] = deque()
         self.late: deque[Due] = deque()
         self.free_slots: list[int] = []
+        self.slot_times = deque(spec.slot_times)
+        self.held = self.target = self.slots or 1
         self.start_ns = 0
         self.stop_sending_ns = 1 << 62
         self.draining = False
@@ -43,7 +58,13 @@ class Schedule:
         if self.seconds is not None:
             self.stop_sending_ns = start_ns + int(self.seconds * 1e9)
         if self.closed:
-            self.free_slots = [start_ns] * (self.slots or 1)
+            if self.slot_times:
+                self.held = self.target = self.slot_times.popleft()[1]
+            self.free_slots = [start_ns] * self.held
+
+    def arrive(self, index: int, offset_ns: int, payload: bytes) -> None:
+        """A call has come."""
+        self.calls.append((index, offset_ns, payload))
 
     def over(self, now_ns: int) -> bool:
         """Is the time for sending up, and have enough been sent?"""
@@ -66,6 +87,7 @@ class Schedule:
         """Move an open loop's calls on: those that are near, and those that are due."""
         start_ns, over = self.start_ns, self.over(now_ns)
         if self.closed:
+            self.follow(now_ns)
             return
         while self.calls and start_ns + self.calls[0][1] - AHEAD_NS <= now_ns:
             self.near.append(self.calls.popleft())
@@ -73,6 +95,17 @@ class Schedule:
             index, offset_ns, payload = self.near.popleft()
             if not over:
                 self.late.append((index, 0, start_ns + offset_ns, payload))
+
+    def follow(self, now_ns: int) -> None:
+        """Have as many slots of a closed loop as its stages want by now."""
+        while self.slot_times and self.start_ns + self.slot_times[0][0] <= now_ns:
+            offset_ns, self.target = self.slot_times.popleft()
+            for _ in range(self.target - self.held):
+                heapq.heappush(self.free_slots, self.start_ns + offset_ns)
+            self.held = max(self.held, self.target)
+        while self.held > self.target and self.free_slots:
+            heapq.heappop(self.free_slots)
+            self.held -= 1
 
     def take(self, now_ns: int, connection: Connection | None = None) -> Due | None:
         """The next call to send now; None: nothing is due.
@@ -98,9 +131,15 @@ class Schedule:
         """Send a call that its connection lost once more, before all others."""
         self.late.appendleft((index, 1, due_ns, payload))
 
-    def free(self, at_ns: int) -> None:
-        """A slot is free from that instant on."""
-        if self.closed:
+    def free(self, at_ns: int, ended: Exchange | None = None) -> None:
+        """A slot is free from that instant on, as its request has ended."""
+        if not self.closed:
+            return
+        if self.slot_times:
+            self.follow(at_ns)
+        if self.held > self.target:
+            self.held -= 1
+        else:
             heapq.heappush(self.free_slots, at_ns)
 
     def waits_s(self, now_ns: int) -> float:
@@ -122,13 +161,16 @@ class Schedule:
     def wanted_at_start(self) -> int:
         """How many connections the first instant needs."""
         if self.closed:
-            return min(self.slots or 1, len(self.calls))
+            first = self.slot_times[0][1] if self.slot_times else self.slots or 1
+            return min(first, len(self.calls))
         wanted = sum(1 for call in self.calls if call[1] <= AHEAD_NS)
         return min(wanted, self.room(0))
 
     def next_ns(self) -> int:
-        """The next instant at which an open loop has something to do; 0: none."""
+        """The next instant at which an open loop has something to do, or slots change; 0: none."""
         times = []
+        if self.slot_times:
+            times.append(self.start_ns + self.slot_times[0][0])
         if not self.closed and self.near:
             times.append(self.start_ns + self.near[0][1])
         if not self.closed and self.calls:

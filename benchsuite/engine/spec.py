@@ -26,7 +26,10 @@ class WorkerSpec(Noun, frozen=True, kw_only=True):
     server keeps connections between requests; None: to be found out. `address` is resolved, so
     that no name is looked up while the clock runs. `spool_header` is the spool's first frame.
     `least`: requests that a closed loop sends even if its seconds are over. `waits`: a closed loop's slot
-    that the server refused isn't used before the server wants to be asked again.
+    that the server refused isn't used before the server wants to be asked again. `slot_times`: from when on
+    a closed loop has how many of its slots (ns from the start, slots); empty: all of them throughout.
+    `talks`: the calls are turns of conversations, and with `turns_fd` the later ones come on that pipe, as
+    soon as what they quote has been spooled.
     """
 
     loop: Literal["closed", "open"]
@@ -34,6 +37,7 @@ class WorkerSpec(Noun, frozen=True, kw_only=True):
     seconds: float | None
     least: int = 0
     waits: bool = False
+    slot_times: tuple[tuple[int, int], ...] = ()
     family: int
     address: tuple[str | int, ...]
     server_name: str
@@ -51,4 +55,6 @@ class WorkerSpec(Noun, frozen=True, kw_only=True):
     spool_header: dict[str, str | int] = {}
     rotate_bytes: int = 256 * 1024 * 1024
     control_fd: int = -1
+    talks: bool = False
+    turns_fd: int = -1
     report_s: float = 0.25

@@ -16,6 +16,9 @@ import msgspec
 
 from benchsuite.types import Phase, Tape
 
+SKIPPED = "skipped"
+"""The error of a request that was never sent, as an earlier turn of its conversation had failed."""
+
 _MAGIC = b"bs2\n"
 _HEAD = struct.Struct("<4sI")
 """Magic and the length of what follows."""

@@ -1,25 +1,25 @@
 """One trial from the parent's side: start the workers, feed them, watch them, collect their spools."""
 
-import contextlib
 import hashlib
 import os
 import selectors
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from benchsuite.driver import Driver
 from benchsuite.engine.asked import AskedWriter
 from benchsuite.engine.endpoint import Encoder, Endpoint
-from benchsuite.engine.spec import CALL_HEAD, END_OF_CALLS, GO, SPEC_HEAD, WorkerSpec
+from benchsuite.engine.process import WorkerProcess
+from benchsuite.engine.replies import Replies, no_reply
+from benchsuite.engine.spec import CALL_HEAD, WorkerSpec
+from benchsuite.engine.turns import TURN_HEAD
 from benchsuite.errors import BenchsuiteError
 from benchsuite.types import Call, Noun, Request, Target, WorkerHealth
 
@@ -74,6 +74,9 @@ class Trial(Noun, frozen=True, kw_only=True):
     `closed`: answers free slots; otherwise requests have due instants. `id_prefix` + index is each
     request's id; `stem` is the path its spools' names begin with. `least`: requests that a closed loop
     sends even if its seconds are over. `waits`: refused slots wait for as long as the server asks.
+    `slot_times`: from when on there are how many of a closed loop's slots (ns from the start, slots); empty:
+    all of them throughout. `talks`: requests are turns of conversations; `quotes`: their later prompts hold
+    the server's own answers.
     """
 
     endpoint: Endpoint
@@ -88,9 +91,12 @@ class Trial(Noun, frozen=True, kw_only=True):
     seconds: float | None
     least: int = 0
     waits: bool = False
+    slot_times: tuple[tuple[int, int], ...] = ()
     workers: int
     reuse: bool | None
     kernel_stamps: bool = True
+    talks: bool = False
+    quotes: bool = False
     rotate_bytes: int = 64 * 1024 * 1024
 
 
@@ -118,10 +124,14 @@ class _Plan:
         self._encoder = Encoder(trial.endpoint, trial.target)
         self._queues: list[deque[bytes]] = [deque() for _ in range(trial.workers)]
         self._lock = threading.Lock()
+        self._replies = Replies(trial.driver, trial.stem) if trial.quotes else None
         self.digests = bytearray()
 
     def frames(self, worker: int) -> Iterator[bytes]:
-        """This worker's calls as frames: each `n`-th arrival of an open loop, or those of its slots."""
+        """This worker's calls as frames: each `n`-th arrival of an open loop, or those of its slots.
+
+        What arrives, and what a slot holds, is a whole conversation where there are any.
+        """
         trial, queue = self._trial, self._queues[worker]
         while True:
             with self._lock:
@@ -129,103 +139,43 @@ class _Plan:
                     request = next(self._requests, None)
                     if request is None:
                         return
-                    slot = request.index % trial.slots if trial.closed and trial.slots else request.index
-                    owner = slot % trial.workers
-                    self._queues[owner].append(self._frame(request))
+                    slot = request.index if request.conversation is None else request.conversation
+                    if trial.closed and trial.slots:
+                        slot %= trial.slots
+                    self._queues[slot % trial.workers].append(self._frame(request))
+                    self._keep_turns_after(request)
                 data = queue.popleft()
             yield data
+
+    def _keep_turns_after(self, request: Request) -> None:
+        """Hold the rest of a conversation whose prompts can't be known yet."""
+        if self._replies is not None:
+            for _ in range(request.turns - 1):
+                later = next(self._requests)
+                self._asked.write(later)
+                self._replies.keep(later)
+
+    def quoting(self, worker: int, spooled: list[int]) -> Iterator[bytes]:
+        """The turns that follow these answers of a worker, as frames."""
+        assert self._replies is not None
+        for request, good in self._replies.following(worker, spooled):
+            with self._lock:
+                yield self._frame(request) if good else no_reply(request)
 
     def _frame(self, request: Request) -> bytes:
         trial = self._trial
         self._asked.write(request)
         call = encoded(trial.driver, request, trial.target)
-        self.digests += hashlib.sha256(call.body).digest()[:_DIGEST_BYTES]
+        start, end = request.index * _DIGEST_BYTES, (request.index + 1) * _DIGEST_BYTES
+        # Turns that quote an answer are encoded late.
+        self.digests += bytes(max(0, end - len(self.digests)))
+        self.digests[start:end] = hashlib.sha256(call.body).digest()[:_DIGEST_BYTES]
         payload = self._encoder.encode(call, f"{trial.id_prefix}{request.index}")
+        if trial.talks:
+            left = request.turns - request.turn - 1
+            payload = TURN_HEAD.pack(request.after_ns, request.turn, left) + payload
         due_ns = -1 if request.due_offset_ns is None else request.due_offset_ns
         return CALL_HEAD.pack(len(payload), request.index, due_ns) + payload
-
-
-class _WorkerProcess:
-    """One worker process, its pipes and its feeding thread."""
-
-    def __init__(self, spec: WorkerSpec, frames: Iterator[bytes]) -> None:
-        control_read, self._control = os.pipe()
-        spec = msgspec.structs.replace(spec, control_fd=control_read)
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "benchsuite.engine.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=(control_read,),
-            start_new_session=True,
-        )
-        os.close(control_read)
-        self.latest: dict[str, Any] = {}
-        self.ready = False
-        self.health: WorkerHealth | None = None
-        self.feed_error: BaseException | None = None
-        self._rest = b""
-        self._thread = threading.Thread(target=self._feed, args=(spec, frames), daemon=True)
-        self._thread.start()
-
-    def _feed(self, spec: WorkerSpec, frames: Iterator[bytes]) -> None:
-        stdin = self.process.stdin
-        assert stdin is not None
-        data = msgspec.msgpack.encode(spec)
-        try:
-            stdin.write(SPEC_HEAD.pack(len(data)) + data)
-            for frame in frames:
-                stdin.write(frame)
-            stdin.write(END_OF_CALLS)
-            stdin.flush()
-        except (BrokenPipeError, ValueError):
-            pass
-        except BaseException as error:
-            self.feed_error = error
-            self.order(b"S")
-        finally:
-            with contextlib.suppress(BrokenPipeError, ValueError):
-                stdin.close()
-
-    def order(self, word: bytes, at_ns: int = 0) -> None:
-        """Send `G`o, `D`rain or `S`top."""
-        with contextlib.suppress(BrokenPipeError, OSError):
-            os.write(self._control, GO.pack(word, at_ns))
-
-    def hear(self) -> bool:
-        """Take in what the worker says; False at its end."""
-        assert self.process.stdout is not None
-        data = os.read(self.process.stdout.fileno(), 65536)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            message = msgspec.json.decode(line)
-            if "ready" in message:
-                self.ready = True
-            elif "health" in message:
-                self.health = msgspec.convert(message["health"], WorkerHealth)
-            else:
-                self.latest = message
-        return bool(data)
-
-    def close(self) -> None:
-        """End the worker if it is still there, and let go of its pipes."""
-        control, self._control = self._control, -1
-        os.close(control)
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._thread.join(timeout=5)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-
-    def complaint(self) -> str:
-        """The last line the worker wrote to stderr, if it failed."""
-        assert self.process.stderr is not None
-        lines = self.process.stderr.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
 
 
 def run_trial(
@@ -241,13 +191,14 @@ def run_trial(
     """
     if trial.slots is not None:
         trial = msgspec.structs.replace(trial, workers=min(trial.workers, trial.slots))
-    workers: list[_WorkerProcess] = []
+    workers: list[WorkerProcess] = []
     with AskedWriter(trial.stem) as asked:
         plan = _Plan(trial, requests, asked)
         try:
             for number in range(trial.workers):
-                workers.append(_WorkerProcess(_share(trial, number), plan.frames(number)))
-            start_ns = _watch(workers, interrupt, on_tick)
+                frames = plan.frames(number)
+                workers.append(WorkerProcess(_share(trial, number), frames, trial.quotes))
+            start_ns = _watch(workers, plan, interrupt, on_tick)
         finally:
             for worker in workers:
                 worker.close()
@@ -262,7 +213,7 @@ def _share(trial: Trial, number: int) -> WorkerSpec:
     """Worker `number`'s part of the trial: 8 slots over 3 workers are 3, 3 and 2."""
     slots, least = trial.slots, trial.least
     if slots is not None:
-        slots = slots // trial.workers + (number < slots % trial.workers)
+        slots = _part(slots, trial.workers, number)
         least = -(-least * slots // (trial.slots or 1))
     return trial.endpoint.spec(
         loop="closed" if trial.closed else "open",
@@ -270,6 +221,8 @@ def _share(trial: Trial, number: int) -> WorkerSpec:
         seconds=trial.seconds,
         least=least,
         waits=trial.waits,
+        slot_times=tuple((at_ns, _part(count, trial.workers, number)) for at_ns, count in trial.slot_times),
+        talks=trial.talks,
         reuse=trial.reuse,
         kernel_stamps=trial.kernel_stamps,
         realtime=trial.workers < (os.cpu_count() or 1),
@@ -279,18 +232,28 @@ def _share(trial: Trial, number: int) -> WorkerSpec:
     )
 
 
-def _watch(workers: Sequence[_WorkerProcess], interrupt: Interrupt, on_tick: Callable[[Status], None]) -> int:
+def _part(slots: int, workers: int, number: int) -> int:
+    """Worker `number`'s slots: slot k is that of worker k % workers, so a change moves none."""
+    return slots // workers + (number < slots % workers)
+
+
+def _watch(
+    workers: Sequence[WorkerProcess], plan: _Plan, interrupt: Interrupt, on_tick: Callable[[Status], None]
+) -> int:
     """Wait until all are ready, say go, and follow them to the end; returns the start instant."""
     start_ns, told = 0, 0
     with selectors.DefaultSelector() as selector:
-        for worker in workers:
+        for number, worker in enumerate(workers):
             assert worker.process.stdout is not None
-            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+            selector.register(worker.process.stdout, selectors.EVENT_READ, (number, worker))
         while selector.get_map():
             for key, _ in selector.select(_TICK_S):
-                if not key.data.hear():
+                number, worker = key.data
+                if not worker.hear():
                     selector.unregister(key.fileobj)
-                    _check(key.data)
+                    _check(worker)
+                elif worker.spooled:
+                    worker.follow(partial(plan.quoting, number))
             if interrupt.level > told:
                 told = interrupt.level
                 for worker in workers:
@@ -304,7 +267,7 @@ def _watch(workers: Sequence[_WorkerProcess], interrupt: Interrupt, on_tick: Cal
     return start_ns
 
 
-def _check(worker: _WorkerProcess) -> None:
+def _check(worker: WorkerProcess) -> None:
     """A worker has ended; raise if it had no right to."""
     code = worker.process.wait()
     if worker.feed_error is not None:
@@ -313,7 +276,7 @@ def _check(worker: _WorkerProcess) -> None:
         raise BenchsuiteError(f"a measuring process failed: {worker.complaint() or f'exit code {code}'}")
 
 
-def _status(workers: Sequence[_WorkerProcess], start_ns: int) -> Status:
+def _status(workers: Sequence[WorkerProcess], start_ns: int) -> Status:
     def total(name: str) -> int:
         return sum(int(worker.latest.get(name, 0)) for worker in workers)
 

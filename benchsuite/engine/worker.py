@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from itertools import islice
 
 import msgspec
@@ -20,7 +21,8 @@ from benchsuite.engine.loop import Loop
 from benchsuite.engine.poller import IN
 from benchsuite.engine.priority import be_prompt
 from benchsuite.engine.spec import CALL_HEAD, GO, SPEC_HEAD, WorkerSpec
-from benchsuite.engine.spool import SpoolWriter
+from benchsuite.engine.spool import Exchange, SpoolWriter
+from benchsuite.engine.turns import Turns
 
 READ_BYTES = 65536
 AHEAD_BYTES = 64 * 1024 * 1024
@@ -35,49 +37,59 @@ class PipeFeed:
 
     def __init__(self, loop: Loop, control_fd: int, report_s: float) -> None:
         self.control_fd = control_fd
+        self.turns_fd = loop.spec.turns_fd
         self.report_ns = int(report_s * 1e9)
         self.reported_ns = 0
         self.go_ns = 0
-        self.buffer = bytearray()
+        self.buffers = {0: bytearray(), self.turns_fd: bytearray()}
         self.least = max(AHEAD_CALLS, 4 * (loop.spec.slots or 0))
         self.listening = True
         os.set_blocking(0, False)
         os.set_blocking(control_fd, False)
         loop.poller.register(0, IN)
         loop.poller.register(control_fd, IN)
+        if self.turns_fd >= 0:
+            os.set_blocking(self.turns_fd, False)
+            loop.poller.register(self.turns_fd, IN)
 
     def full(self, loop: Loop) -> bool:
         """Are enough calls here for the time being?"""
         calls, closed = loop.schedule.calls, loop.schedule.closed
-        count = len(calls)
-        if count <= (self.least if closed else 1):
+        count, few = len(calls), self.least if closed else 1
+        if loop.schedule.talks:
+            # A conversation may be large, and one that has begun mustn't wait for the rest of its turns.
+            few = 1 + (loop.spec.slots or 1)
+        if count <= few:
             return False
         first = list(islice(calls, 16))
         mean_bytes = sum(len(call[2]) for call in first) / len(first)
         ahead = max(self.least, min(loop.sent, MOST_AHEAD_CALLS)) if closed else 1 << 30
-        return count >= ahead or count * mean_bytes >= AHEAD_BYTES
+        return count >= ahead or count * mean_bytes + loop.schedule.ahead_bytes >= AHEAD_BYTES
 
     def serve(self, loop: Loop, fd: int) -> None:
         """Take in calls or an order."""
         if fd == self.control_fd:
             self.order(loop)
+        elif fd == self.turns_fd:
+            self.take_in(loop, fd)
         elif self.full(loop):
             self.listening = False
             loop.poller.unregister(0)
         else:
             self.take_in(loop)
 
-    def take_in(self, loop: Loop) -> None:
+    def take_in(self, loop: Loop, fd: int = 0) -> None:
         """Read some bytes of calls and split off the complete ones."""
         try:
-            data = os.read(0, READ_BYTES)
+            data = os.read(fd, READ_BYTES)
         except BlockingIOError:
             return
         if not data:
-            loop.schedule.calls_ended, self.listening = True, False
-            loop.poller.unregister(0)
+            loop.poller.unregister(fd)
+            if not fd:
+                loop.schedule.calls_ended, self.listening = True, False
             return
-        buffer = self.buffer
+        buffer = self.buffers[fd]
         buffer += data
         at, size = 0, CALL_HEAD.size
         while len(buffer) - at >= size:
@@ -85,7 +97,7 @@ class PipeFeed:
             if len(buffer) - at < size + length:
                 break
             if length:
-                loop.schedule.calls.append((index, due_ns, bytes(buffer[at + size : at + size + length])))
+                loop.schedule.arrive(index, due_ns, bytes(buffer[at + size : at + size + length]))
             else:
                 loop.schedule.calls_ended = True
             at += size + length
@@ -137,6 +149,17 @@ def say(message: dict[str, object]) -> None:
         os.write(1, msgspec.json.encode(message) + b"\n")
 
 
+def telling(schedule: Turns, spool: SpoolWriter) -> Callable[[list[Exchange]], None]:
+    """Spool what has ended, and tell the parent which of it the next turn has to quote."""
+
+    def spooled(exchanges: list[Exchange]) -> None:
+        spool.append(exchanges)
+        if quoted := schedule.quoted(exchanges):
+            say({"spooled": quoted})
+
+    return spooled
+
+
 def read_spec() -> WorkerSpec:
     """The specification from stdin, blocking."""
     head = _read_exactly(SPEC_HEAD.size)
@@ -175,6 +198,8 @@ def main() -> None:
     spec = read_spec()
     spool = SpoolWriter(spec.spool, spec.spool_header, spec.rotate_bytes)
     loop = Loop(spec, spool.append)
+    if isinstance(loop.schedule, Turns) and spec.turns_fd >= 0:
+        loop.sink = telling(loop.schedule, spool)
     loop.feed = feed = PipeFeed(loop, spec.control_fd, spec.report_s)
     realtime = be_prompt(spec.realtime)
     gc.collect()

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from benchsuite.types import Estimate, Price
+from benchsuite.types import CapacityCost, Estimate, Price
 
 _SECONDS_PER_HOUR = 3600.0
+_UTILISATIONS = (1.0, 0.5, 0.25)
 
 
 class Counted(NamedTuple):
@@ -14,6 +15,11 @@ class Counted(NamedTuple):
     answered: int
     prompt_tokens: int
     output_tokens: int
+
+
+def usd_per_s(price: Price) -> float:
+    """What all of the hardware costs in a second."""
+    return price.count * price.usd_per_gpu_hour / _SECONDS_PER_HOUR
 
 
 def load_costs(
@@ -27,13 +33,13 @@ def load_costs(
     """
     if price is None:
         return {}
-    usd_per_s = price.count * price.usd_per_gpu_hour / _SECONDS_PER_HOUR
+    per_s = usd_per_s(price)
     requests, output = rates["requests_per_s"], rates["output_tokens_per_s"]
-    costs = {"cost_per_1k_usd": requests.under(1e3 * usd_per_s)}
+    costs = {"cost_per_1k_usd": requests.under(1e3 * per_s)}
     if prompt_tokens is not None:
         everything = _sum(output, requests.times(prompt_tokens))
-        costs["cost_per_m_tokens_usd"] = everything.under(1e6 * usd_per_s)
-    costs["cost_per_m_output_tokens_usd"] = output.under(1e6 * usd_per_s)
+        costs["cost_per_m_tokens_usd"] = everything.under(1e6 * per_s)
+    costs["cost_per_m_output_tokens_usd"] = output.under(1e6 * per_s)
     return costs
 
 
@@ -68,4 +74,26 @@ def _sum(one: Estimate, other: Estimate) -> Estimate:
         n=min(one.n, other.n),
         needs=max(one.needs, other.needs),
         basis=one.basis,
+    )
+
+
+def capacity_costs(
+    goodput_per_s: float | None, tokens: tuple[float | None, float | None], price: Price | None
+) -> tuple[CapacityCost, ...]:
+    """What a good request costs at capacity, and where only half or a quarter of it is used.
+
+    `tokens`: a request's mean prompt and output tokens. Empty without a price or without good requests.
+    """
+    if price is None or not goodput_per_s:
+        return ()
+    prompt, output = tokens
+    usd = price.count * price.usd_per_gpu_hour / _SECONDS_PER_HOUR / goodput_per_s
+    return tuple(
+        CapacityCost(
+            utilisation=used,
+            usd_per_1k=1e3 * usd / used,
+            usd_per_m_tokens=1e6 * usd / used / (prompt + output) if prompt and output else None,
+            usd_per_m_output_tokens=1e6 * usd / used / output if output else None,
+        )
+        for used in _UTILISATIONS
     )

@@ -231,7 +231,7 @@ def _ratio(value: float, row: Row) -> str:
 
 def _value(row: Row, value: float | None) -> str:
     estimate = Estimate(value=value)
-    if row.metric == "cost_per_1k_usd":
+    if row.unit.startswith("$"):
         return dollars(estimate)
     return number(estimate, unit="ms" if row.unit == "ms" else "")
 

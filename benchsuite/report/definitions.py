@@ -32,6 +32,10 @@ METRICS: Final = MappingProxyType(
 RATES: Final = MappingProxyType(
     {
         "output_tokens_per_s": ("tok/s total", "output tokens that arrived in the window / its length"),
+        "conversations_per_s": (
+            "conv/s",
+            "conversations that ended in the window with each turn answered / its length; think time is theirs",
+        ),
         "requests_per_s": ("req/s", "answered requests that ended in the window / its length"),
         "tokens_per_s_per_user": ("tok/s per user", "1 / TPOT p50"),
         "goodput_per_s": (
@@ -57,6 +61,14 @@ RATES: Final = MappingProxyType(
             "$/M output tokens",
             "the same hour's dollars over output tokens alone: never both at once",
         ),
+        "pass_rate": (
+            "pass rate",
+            "answers that passed the workload's check / requests; a failed request didn't pass",
+        ),
+        "usd_per_1k_passed": (
+            "$/1k passed",
+            "dollars for 1,000 answers that passed, those that didn't paid for as well",
+        ),
     }
 )
 """Rate → its name for people, and its definition."""
@@ -66,6 +78,7 @@ WINDOWS: Final = MappingProxyType(
         "closed": "from the send that filled all slots to the last send",
         "open": "one E2E (p95) after the first due to the last due, or the whole trial if it is short",
         "offline": "first send to last end",
+        "stages": "all stages, ramps and idle times included",
         "batch-api": "from a batch's creation to its end",
     }
 )

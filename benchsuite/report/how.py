@@ -5,14 +5,24 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from benchsuite.report.batches import batch_lines
+from benchsuite.report.checks import (
+    PASS_RATE,
+    PASSED_COST,
+    answer_words,
+    check_words,
+    dataset_words,
+    share_words,
+)
 from benchsuite.report.definitions import METRICS, RATES, WINDOWS
+from benchsuite.report.hits import hit_words
 from benchsuite.report.identity import identity_words
+from benchsuite.report.lengths import fitted_lines
 from benchsuite.report.money import price_lines
 from benchsuite.report.render import listing, words
 from benchsuite.report.screen import error_line, point_name, target_line, workload_line
 from benchsuite.report.timing import split_line
 from benchsuite.report.units import NOTHING, dollars, half_width, number, rounded, several, spread
-from benchsuite.types import Estimate, Manifest, Run, Summary, WorkerHealth
+from benchsuite.types import Estimate, Manifest, Run, Source, Summary, WorkerHealth
 
 _QUANTILES = ("mean", "p50", "p90", "p95", "p99", "p99.9")
 _DIGEST_SHOWN = 12
@@ -67,14 +77,29 @@ def _who(run: Run) -> Iterator[str]:
         yield f"Started with: {manifest.launch_command}{took}"
     elif manifest.load_seconds is not None:
         yield f"Before the clock the model was loaded, in {manifest.load_seconds:.2f} s."
+    yield from _engine(manifest)
     machine = manifest.machine
     yield (
         f"Client: benchsuite {manifest.version}, metrics {manifest.metrics_version}, Python {machine.python} "
         f"on {machine.os}, {machine.cpu or 'unknown CPU'}, {machine.cores} cores, {machine.memory_gib:g} GiB."
     )
     yield f"Started {manifest.started}." + (f" Labels: {_pairs(manifest.labels)}." if manifest.labels else "")
+    for note in manifest.resumed:
+        when, _, changed = note.partition("; ")
+        yield f"Gone on with at {when}, after an interruption{f': {changed}' if changed else ''}."
+    if manifest.sweep:
+        yield f"Of the sweep {manifest.sweep} this is the run with {_pairs(manifest.axes)}."
     if manifest.connection:
         yield f"Connection: {_pairs(manifest.connection)}."
+
+
+def _engine(manifest: Manifest) -> Iterator[str]:
+    """Settings of the engine, and its batch told apart from what the client keeps in flight."""
+    slots = manifest.engine.get("max-seqs") or manifest.identity.slots
+    settings = f"Settings of the engine: {_pairs(manifest.engine)}." if manifest.engine else ""
+    batch = f"It works on {slots} at most at once; in flight is what the client keeps going." if slots else ""
+    if settings or batch:
+        yield f"{settings} {batch}".strip()
 
 
 def _pairs(values: dict[str, str]) -> str:
@@ -103,19 +128,28 @@ def _sent(manifest: Manifest) -> Iterator[str]:
             "where the one before ended, or begins at its share of the file; warm-up sends its last lines."
         )
         return
-    if lengths is None:
-        yield "Prompt lengths weren't fitted to the server."
-    elif lengths.source != "assumed":
-        counts = "own counts" if lengths.source == "usage" else "tokenizer, as its answers have no counts"
-        yield (
-            f"Prompt lengths were fitted to the server's {counts}: {len(lengths.words):,} words of one "
-            f"token each, {lengths.overhead} tokens for the chat template."
-        )
-    else:
-        yield "Prompt lengths are a guess of one token a word: the server reports no usage."
+    if workload.dataset is not None:
+        yield from _dataset(manifest, workload.dataset)
+        return
+    yield from fitted_lines(workload, lengths)
     equal = "text" if workload.same == "text" else "number of tokens"
     how = f": {manifest.caching}" if manifest.caching else ""
     yield f"Prompts have the same {equal} on every server. Cache {' and '.join(workload.cache)}{how}."
+
+
+def _dataset(manifest: Manifest, source: Source) -> Iterator[str]:
+    """Which prompts, in which order, and how their answers were judged."""
+    workload = manifest.workload
+    how = "each after a line of new words" if workload.salted else "word for word"
+    yield (
+        f"Prompts: {dataset_words(source)} (SHA-256 {source.sha256[:_DIGEST_SHOWN]}), {how}, in an order "
+        "that the seed decides, each once before any comes again. Each trial goes on where the one before "
+        f"ended; {answer_words(workload)}, and they end by themselves."
+    )
+    if workload.check is not None:
+        yield f"Checked: {check_words(workload.check)}."
+    if manifest.caching:
+        yield f"Cache: {manifest.caching}."
 
 
 def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
@@ -134,7 +168,11 @@ def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
     for name, estimate in row.rates.items():
         if estimate.value is not None:
             basis = f" ({estimate.basis})" if estimate.basis else ""
-            shown = dollars(estimate, interval=True) if name.endswith("_usd") else _cell(estimate)
+            if name == PASS_RATE:
+                yield words(f"  {RATES[name][0]}: {share_words(estimate)}", width=width, indent=4)
+                continue
+            money = name.endswith("_usd") or name == PASSED_COST
+            shown = dollars(estimate, interval=True) if money else _cell(estimate)
             yield words(f"  {RATES.get(name, (name, ''))[0]}: {shown}{basis}", width=width, indent=4)
     bases = dict.fromkeys(
         estimate.basis
@@ -147,7 +185,8 @@ def _point(row: Summary, width: int, styled: bool) -> Iterator[str]:
     yield words(f"  {_means(row)}", width=width, indent=4)
     if split := split_line(row):
         yield words(f"  {split}.", width=width, indent=4)
-    yield words(f"  Throughput's window: {WINDOWS[row.point.load]}.", width=width, indent=4)
+    window = WINDOWS["stages" if row.point.stages else row.point.load]
+    yield words(f"  Throughput's window: {window}.", width=width, indent=4)
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -163,7 +202,9 @@ def _means(row: Summary) -> str:
     """What the answers were like on average, as far as the server tells."""
     names = (
         ("prompt_tokens", "prompt tokens"),
+        ("asked_prompt_tokens", "asked"),
         ("output_tokens", "output tokens"),
+        ("asked_output_tokens", "asked"),
         ("cached_tokens", "cached tokens"),
         ("reasoning_tokens", "reasoning tokens"),
         ("tokens_per_event", "tokens an event"),
@@ -176,6 +217,8 @@ def _means(row: Summary) -> str:
             parts.append(f"{title} {rounded(value, digits=4)}")
         elif key == "cached_tokens":
             parts.append("cached tokens unknown")
+    if hits := hit_words(row):
+        parts.append(hits)
     stalls = row.means.get("stall_share")
     if stalls is not None:
         parts.append(f"stalls {rounded(100 * stalls)} % of gaps")
@@ -198,6 +241,11 @@ def _excluded(run: Run) -> Iterator[str]:
     least = f", at least {workload.warm_up_seconds:g} s" if workload.warm_up_seconds else ""
     if not workload.batch:
         yield f"Warm-up before each point (trial 0{least}): kept in the store, in none of the numbers."
+        if len(run.manifest.points) > 1 and workload.order == "blocks":
+            yield (
+                "Trials went in blocks: each point once, in an order that the seed decides, so that a drift "
+                "meets all alike; a point that has its turn again gets half a warm-up."
+            )
     for row in run.summaries:
         failed = {name: count for name, count in row.outcomes.items() if name != "ok" and count}
         if failed:

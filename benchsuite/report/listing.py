@@ -130,7 +130,7 @@ def unfinished_lines(runs: Sequence[RunDir]) -> Iterator[str]:
     for ids, one, many, advice in (
         (live, "is being measured", "are being measured", ""),
         (waiting, "waits for its batch", "wait for their batches", "`benchsuite batch resume` goes on"),
-        (cut_off, "was cut off", "were cut off", "`benchsuite store recover` keeps what was recorded"),
+        (cut_off, "was cut off", "were cut off", "--resume goes on, `benchsuite store recover` keeps what is there"),
     ):
         if ids:
             count = f"1 run {one}" if len(ids) == 1 else f"{len(ids)} runs {many}"

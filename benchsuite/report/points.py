@@ -1,10 +1,14 @@
 """The table of a run: one row a point, as text cells that a terminal or Markdown can lay out."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
+from benchsuite.report.checks import PASS_RATE, PASSED_COST, pass_cell, passed_cost_cell
+from benchsuite.report.hits import has_hits, hit_cell
 from benchsuite.report.money import cost_cell
 from benchsuite.report.units import NOTHING, duration, number, rounded
 from benchsuite.types import Estimate, Noun, Point, Run, Summary
+from benchsuite.workload.stages import lowest, peak
 
 
 class Column(Noun, frozen=True, kw_only=True):
@@ -26,9 +30,14 @@ class Column(Noun, frozen=True, kw_only=True):
         return " ".join(part for part in self.heading if part)
 
 
+_E2E: Final = ("e2e", "e2e_from_due")
+"""Which E2E leads: open loops are judged from due."""
+
+
 def point_columns(run: Run) -> tuple[Column, ...]:
     """The columns of a run's table; those that say what varies come first."""
     rows = run.summaries
+    talks = any(row.point.talks for row in rows)
     if rows and all(row.point.batch for row in rows):
         return _batch_columns(run)
     scheduled = any(row.point.load != "closed" for row in rows)
@@ -50,11 +59,17 @@ def point_columns(run: Run) -> tuple[Column, ...]:
         ]
     if any("ttfo" in row.metrics for row in rows):
         columns.append(column("TTFO p50", cell=_ttfo, drop=5))
+    if not all(row.point.stream for row in rows):
+        columns.append(column("E2E p50", cell=_latency(_E2E[scheduled], "p50", interval=True)))
     columns += [
         column("TPOT p50", cell=_latency("tpot", "p50", interval=True), drop=1),
         column("tok/s", "per user", cell=_rate("tokens_per_s_per_user"), drop=3),
         column("tok/s", "total", cell=_rate("output_tokens_per_s")),
     ]
+    if talks:
+        columns.append(column("conv/s", "done", cell=_rate("conversations_per_s"), drop=4))
+    if has_hits(rows):
+        columns.append(column("cached", "/asked", cell=hit_cell, drop=2))
     if scheduled:
         columns.append(column("req/s", "done", cell=_rate("requests_per_s"), drop=4))
     if any("goodput_per_s" in row.rates for row in rows):
@@ -63,8 +78,19 @@ def point_columns(run: Run) -> tuple[Column, ...]:
     if manifest.gpu or manifest.price is not None or manifest.token_price is not None:
         unit = "billed" if manifest.token_price is not None else "at load"
         columns.append(column("$/1k req", unit, cell=lambda row: cost_cell(run.manifest, row)))
+    columns += _check_columns(rows)
     columns.append(column("ok/n", cell=lambda row: f"{row.outcomes.get('ok', 0):,}/{row.requests:,}"))
     return *columns, Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True)
+
+
+def _check_columns(rows: Sequence[Summary]) -> list[Column]:
+    """What passed, and what that cost, where answers were checked."""
+    cells = (("passed", "", PASS_RATE, pass_cell), ("$/1k", "passed", PASSED_COST, passed_cost_cell))
+    return [
+        Column(heading=(first, second) if second else (first,), cells=tuple(map(cell, rows)))
+        for first, second, name, cell in cells
+        if any(name in row.rates for row in rows)
+    ]
 
 
 def _batch_columns(run: Run) -> tuple[Column, ...]:
@@ -85,6 +111,7 @@ def _batch_columns(run: Run) -> tuple[Column, ...]:
     ]
     if run.manifest.token_price is not None:
         columns.append(column("$/1k req", "billed", cell=lambda row: cost_cell(run.manifest, row)))
+    columns += _check_columns(rows)
     columns.append(column("ok/n", cell=lambda row: f"{row.outcomes.get('ok', 0):,}/{row.requests:,}"))
     return *columns, Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True)
 
@@ -130,21 +157,36 @@ def _rate(name: str) -> Callable[[Summary], str]:
 
 def _axes(rows: Sequence[Summary]) -> list[Column]:
     """What varies from point to point; the load always."""
+    talks = any(row.point.talks for row in rows)
     axes: tuple[tuple[tuple[str, ...], Callable[[Point], str]], ...] = (
         (("prompt", "tokens"), lambda point: f"{point.prompt_tokens:,}"),
         (("output", "tokens"), lambda point: f"{point.output_tokens:,}"),
-        (("req/s", "asked"), _asked_rate),
-        (("in flight",), lambda point: NOTHING if point.concurrency is None else f"{point.concurrency:,}"),
+        (("shared", "asked"), _shared),
+        (("answers",), lambda point: "streamed" if point.stream else "whole"),
+        (("conv/s" if talks else "req/s", "asked"), _asked_rate),
+        (("conv", "at once") if talks else ("in flight",), _slots),
     )
     columns = [
         Column(heading=heading, cells=tuple(cell(row.point) for row in rows)) for heading, cell in axes
     ]
     varying = [column for column in columns if len(set(column.cells)) > 1]
-    load = columns[2] if any(row.point.rate is not None for row in rows) else columns[3]
+    load = columns[-2] if any(row.point.rate is not None for row in rows) else columns[-1]
     return varying if load in varying or not rows else [*varying, load]
+
+
+def _shared(point: Point) -> str:
+    return NOTHING if point.hit_ratio is None else f"{100 * point.hit_ratio:g} %"
+
+
+def _slots(point: Point) -> str:
+    if point.concurrency is None:
+        return NOTHING
+    return f"{lowest(point):g} to {point.concurrency:,}" if point.stages else f"{point.concurrency:,}"
 
 
 def _asked_rate(point: Point) -> str:
     if point.rate is None:
         return NOTHING
+    if point.stages:
+        return f"{lowest(point):g} to {peak(point):g}"
     return "all at once" if point.load == "offline" else f"{point.rate:g}"

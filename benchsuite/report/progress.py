@@ -1,9 +1,12 @@
 """How a trial is going, in a line."""
 
+from benchsuite.forecast import told_s
 from benchsuite.report.units import rounded
 from benchsuite.types import Progress
 
 _BAR = 20
+_SHORT_S = 10.0
+"""What is left of a run is told from here on."""
 
 
 def progress_line(progress: Progress) -> str:
@@ -45,6 +48,8 @@ def _state(progress: Progress) -> str:
     parts.append(f"{progress.errors:,} error{'s' * (progress.errors != 1)}")
     if progress.lag_ms is not None:
         parts.append(f"lag {rounded(progress.lag_ms, digits=2)} ms")
+    if progress.left_s is not None and progress.left_s >= _SHORT_S:
+        parts.insert(1, f"about {told_s(progress.left_s)} left of the run")
     return ", ".join(parts)
 
 

@@ -3,17 +3,26 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import msgspec
+
 from benchsuite.errors import UsageError
 from benchsuite.report.batches import completion_lines, in_words
+from benchsuite.report.checks import answer_words, dataset_words, passed_lines
+from benchsuite.report.lengths import asked_words, reached_lines
 from benchsuite.report.money import cost_clause, price_note
 from benchsuite.report.points import point_columns, quantile
 from benchsuite.report.render import COLOURS, table, words
+from benchsuite.report.slo import slo_lines
+from benchsuite.report.stages import Staged, stage_columns, stage_title
 from benchsuite.report.timing import split_lines
+from benchsuite.report.turns import Talked, turn_columns, turn_title
 from benchsuite.report.units import duration, error_ms, number, several
 from benchsuite.shown import where_it_is
-from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning
+from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning, Workload
+from benchsuite.workload import replaying, talk
+from benchsuite.workload.arrivals import spaced
 from benchsuite.workload.load import load, workload_digest
-from benchsuite.workload.spreads import described
+from benchsuite.workload.stages import length_s
 
 FEWEST_TRIALS = 3
 """With fewer, nothing says how much a repeated trial would differ."""
@@ -27,6 +36,8 @@ def screen(
     styled: bool = False,
     selector: str = "latest",
     now: datetime | None = None,
+    stages: Staged = (),
+    turns: Talked = (),
 ) -> str:
     """The whole screen after a run; `store` is the path as it may be shown, `selector` finds the run."""
     manifest = run.manifest
@@ -39,8 +50,16 @@ def screen(
     ]
     if run.summaries:
         parts += [table(point_columns(run), width=width, styled=styled), ""]
-    split = [words(f" {line}", width=width, indent=3) for line in split_lines(run)]
+    for point, rows in stages:
+        title = words(f" {stage_title(point, len(stages) > 1)}", width=width, indent=1)
+        parts += [title, table(stage_columns(rows), width=width, styled=styled), ""]
+    for point, spoken in turns:
+        title = words(f" {turn_title(point, len(turns) > 1)}", width=width, indent=1)
+        parts += [title, table(turn_columns(spoken), width=width, styled=styled), ""]
+    lines = (*reached_lines(run), *slo_lines(run), *split_lines(run))
+    split = [words(f" {line}", width=width, indent=3) for line in lines]
     parts += [*split, ""] if split else []
+    parts += [words(f" {line}", width=width, indent=3) + "\n" for line in passed_lines(run)]
     told = list(warning_lines(run))
     parts += [
         words(f" {line}", width=width, styled=styled, style=COLOURS.get(level, ""), indent=3)
@@ -65,6 +84,8 @@ def target_line(manifest: Manifest) -> str:
     parts = [f"{server} {where}", manifest.model or "its model"]
     if quantization := identity.details.get("quantization"):
         parts[1] += f", {quantization}"
+    if manifest.engine:
+        parts.append(f"engine {', '.join(f'{name} {value}' for name, value in manifest.engine.items())}")
     if "endpoint" in manifest.options:
         parts.append(f"endpoint {manifest.endpoint}")
     if manifest.gpu:
@@ -75,19 +96,29 @@ def target_line(manifest: Manifest) -> str:
 def workload_line(manifest: Manifest) -> str:
     """What was asked, and how much of it."""
     workload, points = manifest.workload, len(manifest.points)
-    lengths = (
-        f"about {several([*map(described, workload.prompt_tokens)])} in, "
-        f"{several([*map(described, workload.output_tokens)])} out, {several(list(workload.cache))} cache"
-    )
+    lengths = f"{asked_words(workload)}, {several(list(workload.cache))} cache"
     if workload.reasoning:
         lengths += f", reasoning {workload.reasoning}"
+    if conversation := talk.told(workload):
+        lengths += f", {conversation}"
     if workload.bodies is not None:
         lengths = f"the {workload.bodies.number:,} bodies of {workload.bodies.name}, word for word"
+    if workload.dataset is not None:
+        how = "a new line before each" if workload.salted else "word for word"
+        lengths = f"{dataset_words(workload.dataset)}, {how}, {answer_words(workload)}"
+    if workload.trace is not None:
+        lengths = f"{replaying.described(workload)}, {several(list(workload.cache))} cache"
+    if "shared" in workload.cache and (workload.hit_ratio or workload.groups > 1):
+        lengths += f", shared: {replaying.sharing(workload)}"
     trials = f"{points} point{'s' * (points != 1)} × {workload.trials} trial{'s' * (workload.trials != 1)}"
-    if workload.requests is not None:
+    if workload.trace is not None and workload.requests is None and workload.seconds is None:
+        length = f"{workload.trace.used:,} requests each"
+    elif workload.requests is not None:
         length = f"{workload.requests:,} requests each"
     else:
-        length = f"{workload.seconds:g} s each"
+        length = f"{length_s(workload.stages) if workload.stages else workload.seconds:g} s each"
+    if workload.arrivals != "poisson":
+        length += f", {spaced(workload)}"
     name = workload_name(manifest)
     return f"{name}: {lengths} · {trials} of {length}"
 
@@ -96,10 +127,20 @@ def workload_name(manifest: Manifest) -> str:
     """`chat@1`, and whether it is the standard one or was changed on the way."""
     name = f"{manifest.workload.name}@{manifest.workload.version}"
     try:
-        changed = workload_digest(load(name)) != manifest.workload_digest
+        changed = workload_digest(_with_file(load(name), manifest)) != manifest.workload_digest
     except UsageError:
         return name
     return f"{name} (changed)" if changed else name
+
+
+def _with_file(standard: Workload, manifest: Manifest) -> Workload:
+    """A standard workload that replays whatever trace one names, with the one that was named."""
+    trace, cache = manifest.workload.trace, manifest.workload.cache
+    if trace is None or standard.trace is None or standard.trace.file != "?":
+        return standard
+    # Without block ids nothing is shared.
+    cache = cache if not trace.blocks and cache == ("cold",) else standard.cache
+    return msgspec.structs.replace(standard, trace=trace, cache=cache)
 
 
 def short_model(manifest: Manifest) -> str:
@@ -116,7 +157,8 @@ def sentence(run: Run) -> str:
     """The result in one sentence, in tokens/s, and what the last load that it names costs."""
     manifest = run.manifest
     where = f"{manifest.identity.server} {manifest.identity.version}".strip()
-    who = f"{short_model(manifest)} on {where}"
+    own = [f"{name} {value}" for name, value in manifest.axes.items() if name in manifest.engine]
+    who = f"{short_model(manifest)} on {', '.join([where, *own])}"
     answered = [row for row in run.summaries if row.outcomes.get("ok", 0)]
     asked = sum(row.requests for row in run.summaries)
     if not asked and run.status == "interrupted":
@@ -142,8 +184,11 @@ def _first(who: str, row: Summary) -> str:
     ttft = quantile(row, lead, "p50")
     per_user, total = row.rates.get("tokens_per_s_per_user"), row.rates.get("output_tokens_per_s")
     text = f"{who}:"
+    e2e = quantile(row, "e2e" if lead == "ttft" else "e2e_from_due", "p50")
     if ttft is not None and ttft.value is not None:
         text += f" first token after {duration(ttft.value)},"
+    elif not row.point.stream and e2e is not None and e2e.value is not None:
+        text += f" whole answers after {duration(e2e.value)},"
     if per_user is not None and per_user.value is not None:
         alone = row.point.concurrency == 1 and row.point.rate is None
         return f"{text} {number(per_user)} tokens/s for {'one' if alone else 'each'} user" + (
@@ -154,8 +199,10 @@ def _first(who: str, row: Summary) -> str:
 
 def _with(row: Summary) -> str:
     """The load in running text."""
+    if row.point.stages:
+        return f"{'with' if row.point.load == 'closed' else 'at'} {row.point.label}"
     if row.point.load == "closed":
-        return f"with {row.point.concurrency:,} in flight"
+        return f"with {row.point.label}" if row.point.talks else f"with {row.point.concurrency:,} in flight"
     if row.point.batch:
         return "in a batch"
     return row.point.label if row.point.load == "offline" else f"at {row.point.label}"
@@ -207,6 +254,8 @@ def point_name(run: Run, row: Summary) -> str:
         parts.append(f"{point.prompt_tokens:,} in")
     if len({other.output_tokens for other in points}) > 1:
         parts.append(f"{point.output_tokens:,} out")
+    if len({other.hit_ratio for other in points}) > 1 and point.hit_ratio is not None:
+        parts.append(f"{100 * point.hit_ratio:g} % shared")
     return ", ".join(parts)
 
 

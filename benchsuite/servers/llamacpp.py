@@ -54,7 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchsuite.servers.llamacpp", description=__doc__)
     parser.add_argument("--model", required=True, help="path of a GGUF file")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--slots", type=int, default=1, help="requests served at once")
+    parser.add_argument("--slots", type=int, default=1, help="requests in flight")
+    parser.add_argument("--max-seqs", type=int, help="requests served at once [default: all in flight]")
     parser.add_argument("--context", type=int, default=2048, help="tokens per slot")
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     asked = parser.parse_args()
@@ -63,7 +64,11 @@ def main() -> None:
 
     import xllamacpp
 
-    params = parameters(asked.model, asked.port, asked.slots, asked.context, asked.threads)
+    served = asked.slots if asked.max_seqs is None else asked.max_seqs
+    if served < 1:
+        sys.exit("--max-seqs is 1 or more")
+    params = parameters(asked.model, asked.port, served, asked.context, asked.threads)
+    params.n_threads_http = http_threads(max(asked.slots, served))
     started_s = time.monotonic()
     try:
         server = xllamacpp.Server(params)

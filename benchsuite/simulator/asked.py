@@ -1,7 +1,8 @@
 """What a completion request asks for, whatever dialect it came in."""
 
-from collections.abc import Iterable
-from typing import Any, Literal, TypeVar
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -39,7 +40,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     its events. `prompt`: its tokens, kept only where there is a prefix cache; the first `cache_to` of
     them may be looked up and remembered (-1: all), apart from those with another `salt`; `held` tokens
     are cached in any case. `reasoning`: so many of the first tokens, not `shown` ones come without an
-    event. `exact`: it can't end before its last token. `load_ns`: the model is loaded first.
+    event. `exact`: it can't end before its last token. `load_ns`: the model is loaded first. `said`: the
+    tokens of its answer, if it isn't made of the usual words; with `tool` they are that tool's arguments.
     """
 
     kind: str
@@ -58,6 +60,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     shown: bool = True
     exact: bool = False
     load_ns: int = 0
+    said: tuple[str, ...] = ()
+    tool: str = ""
+
+    def ending(self) -> tuple[int, bool]:
+        """How many tokens its answer has, and whether it ends by itself, as one of a given form does."""
+        whole = self.reasoning + len(self.said)
+        if not self.said or whole > self.output_tokens:
+            return self.output_tokens, False
+        return whole, True
 
 
 class Times(msgspec.Struct, gc=False):
@@ -94,16 +105,38 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.asked.prompt_tokens - self.cached
 
 
+IMAGE_TOKENS: Final = 85
+"""What an image costs, of whatever size."""
+
+
 class Part(msgspec.Struct, gc=False):
-    """A piece of a message; other than texts they count nothing."""
+    """A piece of a message: a text, or an image in the form of one of the dialects."""
 
     text: str | None = None
+    image_url: Any = None
+    source: Any = None
+    inline_data: Any = msgspec.field(default=None, name="inlineData")
 
 
 class Message(msgspec.Struct, gc=False):
     """A message, in the shape that most dialects share."""
 
     content: str | list[Part] | None = None
+    tool_calls: Any = None
+
+
+def chat_words(config: SimConfig, messages: Sequence[Iterable[str]]) -> list[str]:
+    """The tokens of a chat, each message as its texts: their words, and the template's own between them."""
+    found: list[str] = []
+    for number, message in enumerate(messages):
+        found += ["<turn>"] * config.message_tokens if number else []
+        found += words(message)
+    return found
+
+
+def call_texts(*calls: Any) -> list[str]:
+    """What calls of tools say, as JSON."""
+    return [msgspec.json.encode(call).decode() for call in calls if call]
 
 
 def words(texts: Iterable[str]) -> list[str]:
@@ -118,7 +151,23 @@ def texts(content: str | list[Part] | None) -> list[str]:
     """The texts of a message."""
     if isinstance(content, str):
         return [content]
-    return [part.text for part in content or () if part.text]
+    return [part.text or image(seen) for part in content or () if part.text or (seen := picture(part))]
+
+
+def picture(part: Part) -> Any:
+    """What tells one image from another; None: the part is none."""
+    return part.image_url or part.source or part.inline_data
+
+
+def image(seen: Any) -> str:
+    """An image as words, as many as it costs, that only the same image has."""
+    name = hashlib.sha256(msgspec.json.encode(seen)).hexdigest()[:8]
+    return f"image-{name} " * IMAGE_TOKENS
+
+
+def tool_words(tools: Any) -> list[str]:
+    """What the definitions of tools cost: a word for every four characters of them."""
+    return ["tool"] * (len(msgspec.json.encode(tools)) // 4) if tools else []
 
 
 def decoded(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
@@ -145,7 +194,9 @@ def room(config: SimConfig, prompt_tokens: int, limit: int | None, name: str = "
 def known(config: SimConfig, model: str | None) -> str:
     """The model that answers; raises Refused where a strict server hasn't got it."""
     # Ollama lists its models with a tag, and takes those names at its compatible doors too.
-    own = {config.model, *((f"{config.model}:latest",) if config.engine == "ollama" else ())}
+    own = {config.model, *config.adapters}
+    if config.engine == "ollama":
+        own |= {f"{name}:latest" for name in own}
     if config.strict and model not in own:
         raise Refused("model", "there is no such model here")
     return model or config.model

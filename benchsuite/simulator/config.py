@@ -34,7 +34,8 @@ class SimConfig(Noun, frozen=True, kw_only=True):
     one an ITL later, times 1 + `batch_slowdown` × (others in service). With `itl_ms` 0 an answer
     goes out at once. `slots` 0: everybody is served; else more requests wait in line.
 
-    *Prompt.* A prompt counts its words plus `template_tokens`; a raw one its words alone, a list of
+    *Prompt.* A prompt counts its words plus `template_tokens`, and `message_tokens` for each message of a
+    chat but the first; a raw one its words alone, a list of
     token ids its length. The prefix cache holds whole blocks of the last `cache_prompts` prompts, and
     helps from `cache_min_tokens` on. `num_ctx`: where Ollama's prompts are cut if they don't say.
 
@@ -45,6 +46,8 @@ class SimConfig(Noun, frozen=True, kw_only=True):
     chat answer are reasoning, unless the request says no. `strict`: other models are unknown.
     `timings`: the server's own times, None: where the engine tells them by itself. `load_ms`: loading
     of a model that isn't yet, where a dialect has such a thing; it lengthens the first request.
+    Asked for JSON of a schema, it says some that fits, and ends. `tool_calls`: offered tools, it calls the
+    first. `adapters`: further models that it lists, and knows where it is `strict`.
 
     *Peculiarities.* `engine`: whom it sounds like. `comments`: a comment or ping comes at once.
     `words`: `unicode` ones have letters of several bytes. `split_events`: each event comes in two
@@ -59,6 +62,7 @@ class SimConfig(Noun, frozen=True, kw_only=True):
     *Faults.* Each rate is the share of requests that get it; a request gets at most one. A stalled
     answer is left open until the client gives up, or closed after `stall_s`.
 
+    `answers_path`: a JSON file of text → answer, which it gives where the text is in a request.
     `batches`: how its batch APIs behave. `truth_path`: where the truth log goes, begun anew; None: none is
     written.
     """
@@ -81,6 +85,7 @@ class SimConfig(Noun, frozen=True, kw_only=True):
     strict: bool = False
     context_tokens: int = 131_072
     template_tokens: int = 7
+    message_tokens: int = 4
     prefix_cache: bool = False
     cache_block_tokens: int = 16
     cache_prompts: int = 1024
@@ -100,6 +105,8 @@ class SimConfig(Noun, frozen=True, kw_only=True):
     engine: Engine = ""
     comments: bool = False
     words: Literal["ascii", "unicode"] = "ascii"
+    tool_calls: bool = False
+    adapters: tuple[str, ...] = ()
     split_events: bool = False
     last_newline: bool = True
     key: str = ""
@@ -117,6 +124,7 @@ class SimConfig(Noun, frozen=True, kw_only=True):
     batches: BatchConfig = BatchConfig()
 
     truth_path: str | None = None
+    answers_path: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, as a UsageError."""
@@ -143,7 +151,8 @@ FAULTS = ("error_500", "error_429", "error_503", "reset", "stall", "short", "err
 
 _NOT_NEGATIVE = (
     *("ttft_ms", "ttft_cv", "itl_ms", "itl_cv", "prefill_us_per_token", "batch_slowdown", "slots", "port"),
-    *("template_tokens", "reasoning_tokens", "stall_s", "cache_min_tokens", "load_ms", "retry_after_s"),
+    *("template_tokens", "message_tokens", "reasoning_tokens"),
+    *("stall_s", "cache_min_tokens", "load_ms", "retry_after_s"),
     *(f"{fault}_rate" for fault in FAULTS),
 )
 _AT_LEAST_ONE = (

@@ -10,6 +10,7 @@ from benchsuite.simulator.asked import Answer, Asked, Refused
 from benchsuite.simulator.config import SimConfig
 from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.http import Page, framed, last
+from benchsuite.simulator.scripted import script, scripted
 
 WORDS: Final = (
     *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath"),
@@ -39,6 +40,11 @@ class Vocabulary:
         """The answer's words from number `start` on, each with a space before it."""
         ring = self._words
         return "".join(f" {ring[i % len(ring)]}" for i in range(start, start + tokens))
+
+    def content(self, answer: Answer, tokens: int = -1) -> str:
+        """What an answer says, or its first `tokens`, without its reasoning."""
+        count = answer.tokens - answer.reasoning if tokens < 0 else tokens
+        return "".join(answer.asked.said[:count]) if answer.asked.said else self.text(0, count)
 
     def period(self, size: int) -> int:
         """After how many events of `size` tokens the same texts come again."""
@@ -116,12 +122,16 @@ class Dialect:
         self.api = api
         self._config = config
         self._vocabulary = Vocabulary(config)
+        self._script = script(config.answers_path)
         self._ready: dict[tuple[object, ...], list[bytes]] = {}
         self._finals: dict[tuple[object, ...], bytes] = {}
 
     def read(self, incoming: Incoming, kind: str, found: dict[str, str]) -> Asked | Page:
-        """As the API's."""
-        return self.api.read(incoming, kind, found)
+        """As the API's; an answer may be the script's."""
+        asked = self.api.read(incoming, kind, found)
+        if self._script and isinstance(asked, Asked) and (said := scripted(self._script, incoming.body)):
+            return msgspec.structs.replace(asked, said=said, tool="")
+        return asked
 
     def opening(self, answer: Answer, plain: bool) -> bytes:
         """What precedes the first token; empty where there is nothing."""
@@ -161,7 +171,7 @@ class Dialect:
         key = (
             *(asked.kind, asked.model, asked.forms, asked.include_usage, asked.shown, asked.prompt_tokens),
             *(asked.output_tokens, asked.reasoning, asked.load_ns, answer.tokens, answer.reasoning),
-            *(answer.cached, answer.written, answer.stopped, plain),
+            *(answer.cached, answer.written, answer.stopped, plain, asked.said, asked.tool),
             *(times.queue_ns, times.load_ns, times.prefill_ns, times.decode_ns),
         )
         data = self._finals.get(key)
@@ -190,13 +200,12 @@ class Dialect:
         if events < 1:
             return []
         asked, varies, size = answer.asked, self.api.varies(answer.asked), self._config.tokens_per_event
-        text = self._vocabulary.text
 
         def made(i: int, about: Answer | None) -> bytes:
-            piece = Piece(kind, first + i, i * size, size, text(i * size, size))
+            piece = Piece(kind, first + i, i * size, size, self._text(asked, kind, i * size, size))
             return framed(self.api.event(asked, piece, about), plain)
 
-        if varies == "answer":
+        if varies == "answer" or asked.said:
             return [made(i, answer) for i in range(events)]
         offset = first if varies == "number" else 0
         ready = self._kept((asked.kind, asked.model, asked.include_usage, asked.forms, kind, offset, plain))
@@ -229,7 +238,12 @@ class Dialect:
         start = (number if number < thoughts else number - thoughts) * size
         of_kind = thought if number < thoughts else answer.tokens - answer.reasoning
         tokens = max(0, min(size, of_kind - start))
-        return Piece(kind, number, start, tokens, self._vocabulary.text(start, tokens))
+        return Piece(kind, number, start, tokens, self._text(answer.asked, kind, start, tokens))
+
+    def _text(self, asked: Asked, kind: Kind, start: int, tokens: int) -> str:
+        if asked.said and kind == "content":
+            return "".join(asked.said[start : start + tokens])
+        return self._vocabulary.text(start, tokens)
 
 
 def named_event(name: str, data: dict[str, object]) -> bytes:

@@ -115,6 +115,8 @@ class Exchange:
     def _length(self) -> tuple[int, bool]:
         """How many tokens it will have, and whether that is fewer than asked because it ends by itself."""
         asked, rate = self.asked, self._config.natural_stop_rate
+        if asked.said:
+            return asked.ending()
         if self._fault == "short":
             return max(1, asked.output_tokens // 2), True
         if rate and not asked.exact and asked.output_tokens > 1 and self._rng.random() < rate:

@@ -87,7 +87,7 @@ def _cards(site: Site) -> dict[str, object]:
         card["root"] = config.model
     if config.engine == "llamacpp":
         card["meta"] = {"n_ctx": config.context_tokens, "n_ctx_train": config.context_tokens, "ftype": "Q8_0"}
-    return {"object": "list", "data": [card]}
+    return {"object": "list", "data": [card, *({**card, "id": name} for name in config.adapters)]}
 
 
 def _vllm(site: Site) -> None:

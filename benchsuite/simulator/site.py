@@ -154,12 +154,14 @@ class Site:
         if isinstance(asked, Page):
             return asked
         cached, written = self.cached(asked)
+        tokens, stopped = asked.ending()
         answer = Answer(
             asked=asked,
-            tokens=asked.output_tokens,
-            reasoning=min(asked.reasoning, asked.output_tokens if asked.shown else asked.output_tokens - 1),
+            tokens=tokens,
+            reasoning=min(asked.reasoning, tokens if asked.shown else tokens - 1),
             cached=cached,
             written=written,
+            stopped=stopped,
             times=Times(),
         )
         return api.whole(answer)

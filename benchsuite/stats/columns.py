@@ -36,9 +36,20 @@ _INTS = (
     "reader_lag_us",
     "connect_us",
     "tls_us",
+    "item",
+    "asked_prompt_tokens",
+    "asked_output_tokens",
+    "asked_cached_tokens",
+    "group",
+    "conversation",
+    "turn",
 )
 _BOOLS = ("streamed_reasoning", "user_stamps")
-NEEDED = ("outcome", "error_kind", "gaps_us", "server_timings", "cost_usd", "retry_after_s", *_INTS, *_BOOLS)
+NEEDED = (
+    *("outcome", "error_kind", "gaps_us", "server_timings", "cost_usd", "retry_after_s", "passed"),
+    *_INTS,
+    *_BOOLS,
+)
 """The columns of records that statistics are made from, beside `trial`."""
 
 
@@ -48,6 +59,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     `gaps_us` holds all requests' gaps one after the other, request i's at
     `gap_offsets[i]:gap_offsets[i + 1]`. `server`: its own timings. `cost_usd`: what the request was billed,
     NaN where that isn't known. `retry_after_s`: when a server that refused it wants to be asked again.
+    `item`: of a dataset; `asked_…_tokens`: the plan's lengths; `passed`: the check, as 1 and 0.
     """
 
     ok: Bools
@@ -66,6 +78,14 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     reader_lag_us: Ints
     connect_us: Ints
     tls_us: Ints
+    item: Ints
+    asked_prompt_tokens: Ints
+    asked_output_tokens: Ints
+    asked_cached_tokens: Ints
+    group: Ints
+    conversation: Ints
+    turn: Ints
+    passed: Ints
     streamed_reasoning: Bools
     user_stamps: Bools
     gaps_us: NDArray[np.int32]
@@ -128,6 +148,7 @@ def _columns(table: Any) -> Columns:
     flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in gaps.chunks]
     return Columns(
         ok=table.column("outcome").to_numpy() == "ok",
+        passed=_yes_or_no(table.column("passed")),
         gaps_us=np.concatenate(flat) if flat else np.empty(0, np.int32),
         gap_offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
         server=_timings(table.column("server_timings")),
@@ -140,6 +161,14 @@ def _columns(table: Any) -> Columns:
 def _ints(table: Any, name: str) -> Ints:
     """A column of integers, `ABSENT` where it is null."""
     values: Ints = table.column(name).fill_null(ABSENT).to_numpy().astype(np.int64)
+    return values
+
+
+def _yes_or_no(column: Any) -> Ints:
+    """A column of booleans as 1 and 0, `ABSENT` where it is null."""
+    if column.null_count == len(column):
+        return np.full(len(column), ABSENT, dtype=np.int64)
+    values: Ints = column.cast("int8").fill_null(ABSENT).to_numpy().astype(np.int64)
     return values
 
 

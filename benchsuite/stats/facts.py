@@ -6,6 +6,7 @@ import msgspec
 
 from benchsuite.money.evidence import Use
 from benchsuite.types import Point, Selftest, SelftestLevel, Workload
+from benchsuite.workload.stages import peak
 
 
 class Nearest(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,18 +27,22 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `steady_p` is already adjusted for the number of points, `steady_change` the drift over a trial as
     a share of its median; `delivered_share` is delivered over asked; `best_hit_ratio` the largest
-    share of a prompt that any request found cached; `connect_least_ms` the shortest connect time;
+    share of a prompt that any request found cached, `hits_reached` the share of all prompt tokens, and
+    `hits_asked` that which a cache that forgets nothing would have held; `connect_least_ms` the shortest connect time;
     `models`: those the server lists, empty where that proves nothing. `gpu` is as stated, `gpus` what
     NVML names on the serving machine, `server_gpu` the server's own word, `gpus_used` how many it
     uses, `gpu_priced` the card whose listed price was used (empty: none was).
 
     `slots_assumed`: the server didn't tell, it is what such servers have. `caching`: how the workload's
     cache word comes true here. `prompts_cut`: answered requests whose prompt the server counted shorter than
-    planned, by more than a template's whim, `least_prompt` the shortest. `unseen`: answers that were all
-    reasoning. `answered_per_s`: requests answered a second, `retry_after_s` the longest wait that a refusal
-    asked for. `acceptance`: the share of drafted tokens that speculation kept; None: none was drafted.
+    planned, by more than a template's whim, `least_prompt` of `cut_from` the worst. `asked_…`: mean lengths
+    that were asked of answered requests, `…_off` how far off they were, `raised` how many prompts were drawn
+    shorter than `raised_to`, the least that there can be. `unseen`: answers that were all reasoning.
+    `answered_per_s`: requests answered a second, `retry_after_s` the longest wait that a refusal asked for.
+    `acceptance`: the share of drafted tokens that speculation kept; None: none was drafted.
     `server_rest_ms`: the median of what the server's own account leaves out of TTFT (of E2E unless
-    `server_tells_first`), `server_tells_queue`: its queue is in the account.
+    `server_tells_first`), `server_tells_queue`: its queue is in the account. `whole`: answers of several
+    tokens that came in one piece, `whole_p50_ms` their E2E.
     """
 
     point: Point
@@ -70,6 +75,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     cached_excess: float | None
     hit_ratio: float | None
     best_hit_ratio: float | None
+    hits_reached: float | None = None
+    hits_asked: float | None = None
     steady_p: float | None = None
     steady_change: float | None = None
     gpu: str = ""
@@ -83,6 +90,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     cache_reset: bool = False
     prompts_cut: int = 0
     least_prompt: int | None = None
+    cut_from: int | None = None
+    asked_prompt_tokens: float | None = None
+    asked_output_tokens: float | None = None
+    prompt_tokens_off: float | None = None
+    output_tokens_off: float | None = None
+    raised: int = 0
+    raised_to: int | None = None
     unseen: int = 0
     tokens_per_event: float | None = None
     acceptance: float | None = None
@@ -93,6 +107,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     server_tells_queue: bool = False
     strangers: int = 0
     polled_ends: int = 0
+    unjudged: int = 0
+    failed_at_limit: int = 0
+    whole: int = 0
+    whole_p50_ms: float | None = None
 
     @property
     def errors(self) -> int:
@@ -104,10 +122,10 @@ def nearest_tested(selftest: Selftest, point: Point, in_flight: float | None) ->
     """The tested load that is nearest by ratio, of two equally near ones the larger; None: none compares.
 
     Open loops are compared by rate. Closed loops are by their slots; offline, and open loops
-    where no rate was tested, by `in_flight`, the mean.
+    where no rate was tested, by `in_flight`, the mean; stages by the most that they ask.
     """
     by_rate = point.load == "open" and any(level.rate for level in selftest.levels)
-    load = point.rate if by_rate else point.concurrency if point.load == "closed" else in_flight
+    load = peak(point) if by_rate else point.concurrency if point.load == "closed" else in_flight
     loads = [
         (tested, level) for level in selftest.levels if (tested := level.rate if by_rate else level.streams)
     ]

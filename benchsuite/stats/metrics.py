@@ -101,6 +101,13 @@ def unseen(columns: Columns) -> Bools:
     return found
 
 
+def whole(columns: Columns) -> Bools:
+    """Answers of several tokens that came in one piece, and not because all of them were hidden reasoning."""
+    there = columns.ok & (columns.events == 0) & (columns.output_tokens > 1)
+    found: Bools = there & ~unseen(columns)
+    return found
+
+
 def stall_share(trials: Sequence[Columns]) -> float | None:
     """Share of gaps that are stalls, over all answered requests; None: there are no gaps."""
     gaps = stalls = 0

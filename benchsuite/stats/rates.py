@@ -6,10 +6,14 @@ import msgspec
 import numpy as np
 
 from benchsuite.money.cost import Counted, token_costs
+from benchsuite.stats import talks
 from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, Ints
-from benchsuite.stats.metrics import e2e_from_due_ms, e2e_ms, tpot_ms, ttft_from_due_ms, ttft_ms, values
+from benchsuite.stats.metrics import e2e_ms, ttft_ms, values
 from benchsuite.stats.quantiles import quantile, rate_estimate
+from benchsuite.stats.slo import within_limit
+from benchsuite.stats.staged import slots_taken_share, span_of
 from benchsuite.types import CacheMode, Estimate, Metric, Point, Slo, TrialInfo
+from benchsuite.workload.slo import each_request
 
 _ROUNDS = 2
 """A closed loop's window needs at least so many rounds of requests."""
@@ -44,7 +48,8 @@ def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
     Closed loop: from the send that first puts C in flight to the last send. Open loop: from one
     E2E (p95) after the first due, when as many end as begin, to the last due. Offline: first send
     to last end. With fewer than two rounds of requests, or less than half of the schedule's span
-    left, the whole trial.
+    left, the whole trial. Stages: all of them, ramps and idle times included. Conversations: while as many
+    begin as end.
     """
     sent = columns.sent_ns[columns.sent_ns != ABSENT]
     if not len(sent):
@@ -52,7 +57,13 @@ def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
     last_end = int(columns.end_ns.max())
     whole = Window(start_ns=int(sent[0]), end_ns=last_end, whole=True)
     window = whole
-    if point.load == "closed":
+    if point.stages:
+        start_ns, end_ns = span_of(point, info, columns)
+        window = Window(start_ns=start_ns, end_ns=end_ns)
+    elif point.talks and point.load != "offline":
+        if (span := talks.window_ns(point, columns)) is not None:
+            window = Window(start_ns=span[0], end_ns=span[1])
+    elif point.load == "closed":
         slots = point.concurrency or 1
         if len(sent) >= _ROUNDS * slots:
             window = Window(start_ns=int(sent[slots - 1]), end_ns=_last_send_ns(info, sent))
@@ -96,19 +107,10 @@ def requests_in(columns: Columns, window: Window) -> int:
 
 
 def good_in(point: Point, slo: Slo, columns: Columns, window: Window) -> int:
-    """Requests ending in the window that met every limit; failed ones don't.
-
-    Open loops are judged from due. A request of one token has no TPOT and meets its limit.
-    """
-    closed = point.load == "closed"
+    """Requests ending in the window that met every limit; failed ones don't."""
     good = columns.ok & _within(columns.end_ns, window)
-    with np.errstate(invalid="ignore"):
-        if slo.ttft_ms is not None:
-            good = good & ((ttft_ms if closed else ttft_from_due_ms)(columns) <= slo.ttft_ms)
-        if slo.e2e_ms is not None:
-            good = good & ((e2e_ms if closed else e2e_from_due_ms)(columns) <= slo.e2e_ms)
-        if slo.tpot_ms is not None:
-            good = good & ~(tpot_ms(columns) > slo.tpot_ms)
+    for metric, ms in each_request(slo).items():
+        good = good & within_limit(point, metric, ms, columns)
     return int(np.count_nonzero(good))
 
 
@@ -122,8 +124,13 @@ def mean_slots_taken(columns: Columns, window: Window) -> float:
 
     A server that keeps no connections makes every request wait for a new one: no slot is idle then.
     """
+    return _mean_of(columns, window, _taken_since_ns(columns))
+
+
+def _taken_since_ns(columns: Columns) -> Ints:
+    """When each request took its slot: with the opening of its own connection."""
     opening_us = np.maximum(columns.connect_us, 0) + np.maximum(columns.tls_us, 0)
-    return _mean_of(columns, window, columns.sent_ns - 1000 * opening_us)
+    return np.asarray(columns.sent_ns - 1000 * opening_us)
 
 
 def _mean_of(columns: Columns, window: Window, since_ns: Ints) -> float:
@@ -174,6 +181,16 @@ def delivered_share(point: Point, columns: Columns, window: Window) -> float | N
     """
     if window.whole or point.load in {"offline", "batch-api"}:
         return None
+    if point.talks and point.load == "closed" and point.think_s:
+        # Nothing of a slot is in flight while somebody thinks.
+        return None
+    if point.talks and point.load == "open":
+        first = talks.first_turns(columns) & (columns.sent_ns != ABSENT)
+        due, sent = columns.due_ns[first], columns.sent_ns[first]
+        return float(np.ptp(due) / np.ptp(sent)) if len(sent) > 1 and np.ptp(sent) else None
+    if point.load == "closed" and point.stages:
+        schedule_ns = window.start_ns, window.end_ns
+        return slots_taken_share(point, columns, schedule_ns, _taken_since_ns(columns))
     if point.load == "closed":
         return mean_slots_taken(columns, window) / (point.concurrency or 1)
     sent = columns.sent_ns[columns.sent_ns != ABSENT]
@@ -204,9 +221,14 @@ def point_rates(
         "requests_per_s": per_second(requests),
         "tokens_per_s_per_user": tpot.quantiles["p50"].under(1e3),
     }
-    if slo != Slo():
+    if each_request(slo):
         good = [good_in(point, slo, columns, window) for columns, window in trials]
         rates["goodput_per_s"] = per_second(good)
+    if point.talks:
+        ended = [talks.ended_in(columns, window.start_ns, window.end_ns) for columns, window in trials]
+        rates["conversations_per_s"] = per_second(ended)
+        # What later turns find in the cache has to be known.
+        cache = "shared"
     prefill = [rate for columns, _ in trials if (rate := prefill_rate(columns, cache)) is not None]
     if prefill:
         found = rate_estimate(prefill, n)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
-from benchsuite.stats import batches, rules_prompts, rules_replay, rules_server
+from benchsuite.stats import batches, rules_checks, rules_prompts, rules_replay, rules_server, rules_whole
 from benchsuite.stats.facts import Facts
 from benchsuite.stats.warned import Level, level, percent, warning
 from benchsuite.types import Warning
@@ -45,6 +45,11 @@ def verdict_warnings(facts: Facts) -> tuple[Warning, ...]:
     rules = RULES if facts.workload.bodies is None else (*_FOR_BODIES, rules_replay.sent_again)
     if facts.point.batch:
         rules = _FOR_BATCHES
+    if facts.workload.dataset is not None:
+        rules = tuple(rule for rule in rules if rule not in rules_checks.NOT_ASKED_OF_DATASETS)
+        rules = (*rules, rules_checks.sent_again, rules_checks.salted)
+    if facts.workload.check is not None:
+        rules = (*rules, rules_checks.cut_short, rules_checks.unjudged)
     found = [each for rule in rules if (each := rule(facts)) is not None]
     order = ("invalid", "suspect", "told")
     return tuple(sorted(found, key=lambda each: order.index(each.level)))
@@ -87,7 +92,7 @@ def errors(facts: Facts) -> Warning | None:
 def send_lag(facts: Facts) -> Warning | None:
     """Requests left late by the client's doing."""
     lag = facts.send_lag_p99_ms
-    limit = max(5.0, 0.02 * (facts.ttft_p50_ms or 0.0))
+    limit = max(5.0, 0.02 * (facts.ttft_p50_ms or facts.whole_p50_ms or 0.0))
     bad = level(lag, 2.0, limit)
     if lag is None or bad is None:
         return None
@@ -109,7 +114,7 @@ def coalesced(facts: Facts) -> Warning | None:
 def reader_lag(facts: Facts) -> Warning | None:
     """Where stamps are made in user space, being late to read makes them late."""
     lag = facts.reader_lag_p99_ms
-    limit = max(5.0, 0.05 * (facts.ttft_p50_ms or 0.0))
+    limit = max(5.0, 0.05 * (facts.ttft_p50_ms or facts.whole_p50_ms or 0.0))
     bad = level(lag, 1.0, limit)
     if lag is None or bad is None:
         return None
@@ -143,13 +148,18 @@ def delivered(facts: Facts) -> Warning | None:
     if bad is None:
         return None
     share, point = facts.delivered_share, facts.point
-    if point.rate is None:
+    if point.stages and point.rate is None:
+        asked = float(point.concurrency or 1)
+        text = f"{percent(share)} of the slots that the stages ask for were taken"
+        advice = "longer answers or fewer slots; short requests leave slots empty between them"
+    elif point.rate is None:
         asked = float(point.concurrency or 1)
         text = f"{share * asked:.3g} in flight on average, {asked:g} were asked for"
         advice = "longer answers or fewer --concurrency; short requests leave slots empty between them"
     else:
         asked = point.rate
-        text = f"requests went out at {percent(share)} of the pace of {asked:g} req/s"
+        pace = point.label if point.stages else f"{asked:g} req/s"
+        text = f"requests went out at {percent(share)} of the pace of {pace}"
         capped = point.concurrency is not None
         advice = "lower --rate, or raise --concurrency, its cap" if capped else "lower --rate"
     return warning("delivered", bad, text, advice, asked=asked, delivered=share * asked)
@@ -231,7 +241,7 @@ def interrupted(facts: Facts) -> Warning | None:
     if not facts.interrupted:
         return None
     text = "the run was cut short: only what had been measured by then is here"
-    return warning("interrupted", "told", text, "measure again for all of it")
+    return warning("interrupted", "told", text, "the same command with --resume does the rest")
 
 
 RULES: tuple[Callable[[Facts], Warning | None], ...] = (
@@ -247,6 +257,7 @@ RULES: tuple[Callable[[Facts], Warning | None], ...] = (
     rules_prompts.output_tokens,
     rules_prompts.prompt_cut,
     rules_prompts.prompt_tokens,
+    rules_prompts.raised,
     rules_prompts.cache_cold,
     rules_prompts.cache_warm,
     rules_prompts.cache_shared,
@@ -255,6 +266,7 @@ RULES: tuple[Callable[[Facts], Warning | None], ...] = (
     rules_prompts.missing_usage,
     rules_prompts.no_visible_answer,
     rules_prompts.several_tokens,
+    rules_whole.whole_answers,
     rules_prompts.speculation,
     short_trial,
     round_trip,

@@ -1,6 +1,7 @@
 """Rules about what was sent and what came back: lengths, caches, reasoning, events, speculation."""
 
 from benchsuite.stats.facts import Facts
+from benchsuite.stats.lengths import prompt_tolerance
 from benchsuite.stats.warned import Level, level, percent, warning
 from benchsuite.types import Warning
 
@@ -15,21 +16,16 @@ _TOO_SHORT = "vendors and some servers cache no prompt below 512 to 4,096 tokens
 MOST_TOKENS_PER_EVENT = 1.5
 
 
-def prompt_tolerance(asked: int) -> float:
-    """How many tokens a prompt may be off before it isn't what was asked for."""
-    return max(0.02 * asked, 2.0)
-
-
 def output_tokens(facts: Facts) -> Warning | None:
     """Answers of another length than asked for; told only where the backend can't force it."""
-    asked, mean = facts.point.output_tokens, facts.output_tokens
-    if mean is None or facts.without_usage == facts.ok:
+    asked, mean = facts.asked_output_tokens or facts.point.output_tokens, facts.output_tokens
+    if mean is None or not asked or facts.without_usage == facts.ok:
         return None
-    off = abs(mean - asked) / asked
-    bad: Level | None = level(off, 0.02, 0.10)
+    off = abs(mean - asked) if facts.output_tokens_off is None else facts.output_tokens_off
+    bad: Level | None = level(off / asked, 0.02, 0.10)
     if bad is None:
         return None
-    text = f"answers had {mean:.1f} tokens on average, {asked} were asked for"
+    text = f"answers had {mean:.1f} tokens on average, {_tokens(asked)} were asked for"
     if facts.exact_output:
         advice = "check that the server accepts ignore_eos and has enough context"
     else:
@@ -37,11 +33,16 @@ def output_tokens(facts: Facts) -> Warning | None:
     return warning("output_tokens", bad, text, advice, asked=asked, mean=mean)
 
 
+def _tokens(asked: float) -> str:
+    """A number of tokens, or the mean of several."""
+    return f"{asked:g}" if asked == int(asked) else f"{asked:.1f}"
+
+
 def prompt_cut(facts: Facts) -> Warning | None:
     """Requests of whose prompt the server took only a part: another question, and a cheaper one."""
     if not facts.prompts_cut or facts.least_prompt is None:
         return None
-    asked = facts.point.prompt_tokens
+    asked = facts.cut_from or facts.point.prompt_tokens
     text = (
         f"the server cut the prompt of {facts.prompts_cut} of {facts.ok} requests: "
         f"as few as {facts.least_prompt} of {asked} tokens were read"
@@ -58,15 +59,15 @@ def prompt_cut(facts: Facts) -> Warning | None:
 
 def prompt_tokens(facts: Facts) -> Warning | None:
     """Prompts of another length than asked for; nothing was asked where texts are to be equal."""
-    asked, mean = facts.point.prompt_tokens, facts.prompt_tokens
+    asked, mean = facts.asked_prompt_tokens or facts.point.prompt_tokens, facts.prompt_tokens
     # Cut ones have a rule of their own.
-    if mean is None or facts.workload.same == "text" or (facts.prompts_cut and mean < asked):
+    if mean is None or not asked or facts.workload.same == "text" or (facts.prompts_cut and mean < asked):
         return None
-    off = abs(mean - asked)
+    off = abs(mean - asked) if facts.prompt_tokens_off is None else facts.prompt_tokens_off
     bad = level(off, max(0.01 * asked, 1.0), prompt_tolerance(asked))
     if bad is None:
         return None
-    text = f"prompts had {mean:.1f} tokens on average, {asked} were asked for"
+    text = f"prompts had {mean:.1f} tokens on average, {_tokens(asked)} were asked for"
     if facts.overhead >= asked:
         advice = f"the chat template alone takes {facts.overhead}; ask for more --prompt-tokens"
     elif mean < asked:
@@ -122,33 +123,42 @@ def cache_shared(facts: Facts) -> Warning | None:
     """A shared prefix that wasn't found in the cache, or more than it.
 
     Servers cache whole blocks, and part of the chat template may follow the prompt: what the best request
-    found is enough where that explains what it lacks.
+    found is enough where that explains what it lacks. Of a trace it is only told: there it is what was to be
+    found out.
     """
-    hit, best = facts.hit_ratio, facts.best_hit_ratio
+    best = facts.best_hit_ratio
+    hit = facts.hit_ratio if facts.hits_asked is None else facts.hits_reached
     if facts.point.cache != "shared" or not facts.ok:
         return None
     if hit is None or best is None:
         return _untold("cache_shared")
     whole = facts.point.prompt_tokens
-    shared = facts.workload.shared_tokens or whole // 2
+    planned = (facts.workload.shared_tokens or whole // 2) / whole
+    if facts.hits_asked is not None:
+        planned = facts.hits_asked
+    shared = round(planned * whole)
+    if facts.workload.trace is not None and facts.workload.trace.blocks:
+        text = f"{percent(hit)} of prompt tokens came from the cache, {percent(planned)} would at best"
+        advice = "what is missing was forgotten, or asked again before it was known"
+        return warning("cache_shared", "told", text, advice, hit_ratio=hit, asked=planned)
     least = max(0.0, shared - facts.overhead - BLOCK_TOKENS) / whole
-    asked = best if _whole_blocks(best * whole, shared) else min(shared / whole, max(best, least))
+    asked = best if _whole_blocks(best * whole, shared) else min(planned, max(best, least))
     if facts.cache_reset:
         # Each trial begins with an empty cache: the first of each slot find nothing.
         asked *= 1 - min(1.0, facts.in_flight * facts.workload.trials / facts.ok)
-    text = f"{percent(hit)} of prompt tokens came from the cache, {percent(shared / whole)} are shared"
+    text = f"{percent(hit)} of prompt tokens came from the cache, {percent(planned)} are shared"
     if bad := level(asked - hit, 0.02, 0.05):
         advice = "give the server more cache, switch its prefix cache on, or send more --requests"
         if not best:
             advice = f"{advice}; {_TOO_SHORT}"
-    elif not best and not facts.cache_reset:
+    elif not best and planned and not facts.cache_reset:
         # The block and the template may explain it, but then nothing shared was measured either.
         bad, advice = "suspect", f"ask for longer prompts; {_TOO_SHORT}"
-    elif bad := level(hit - shared / whole, 0.02, 0.05):
+    elif bad := level(hit - planned, 0.02, 0.05):
         advice = "leave --nonce out, so that what isn't shared is new"
     else:
         return None
-    return warning("cache_shared", bad, text, advice, hit_ratio=hit, asked=shared / whole)
+    return warning("cache_shared", bad, text, advice, hit_ratio=hit, asked=planned)
 
 
 def _whole_blocks(found: float, shared: int) -> bool:
@@ -191,10 +201,28 @@ def several_tokens(facts: Facts) -> Warning | None:
     return warning("several_tokens", "told", text, advice, tokens_per_event=held)
 
 
+def raised(facts: Facts) -> Warning | None:
+    """Drawn lengths that no prompt can have."""
+    if not facts.raised or facts.raised_to is None:
+        return None
+    text = (
+        f"the lengths drawn for {facts.raised} of {facts.ok} prompts were less than a prompt can have here: "
+        f"these had {facts.raised_to} tokens"
+    )
+    advice = f"give the distribution a low of {facts.raised_to + 1} or more, so that it is what was asked"
+    bad: Level = "told" if facts.raised < 0.05 * facts.ok else "suspect"
+    return warning("raised", bad, text, advice, requests=facts.raised, tokens=facts.raised_to)
+
+
 def speculation(facts: Facts) -> Warning | None:
-    """How many drafted tokens are kept depends on the text, and ours is made of random words."""
+    """How many drafted tokens are kept depends on the text: random words are no text that anybody sends."""
     if facts.acceptance is None:
         return None
-    text = f"the server speculates: {percent(facts.acceptance)} of its drafts were kept, after random words"
-    advice = "real text is guessed more or less often: take TPOT from prompts of yours, or switch it off"
+    random = facts.workload.text == "random"
+    after = "random words" if random else facts.workload.text
+    text = f"the server speculates: {percent(facts.acceptance)} of its drafts were kept, after {after}"
+    if random:
+        advice = "real text is guessed more or less often: take TPOT from --text prose, or switch it off"
+    else:
+        advice = "other text is guessed more or less often, and TPOT with it"
     return warning("speculation", "told", text, advice, acceptance=facts.acceptance)

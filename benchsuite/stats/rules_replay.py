@@ -10,6 +10,7 @@ ASKED_OF_PROMPTS = frozenset(
         rules_prompts.output_tokens,
         rules_prompts.prompt_cut,
         rules_prompts.prompt_tokens,
+        rules_prompts.raised,
         rules_prompts.cache_cold,
         rules_prompts.cache_warm,
         rules_prompts.cache_shared,

@@ -10,6 +10,7 @@ import msgspec
 from benchsuite.stats import metrics, rates
 from benchsuite.stats.columns import Columns, Floats
 from benchsuite.stats.compare import Better
+from benchsuite.stats.passed import per_trial
 from benchsuite.stats.quantiles import quantile, samples_needed
 from benchsuite.types import Point, Price, TrialInfo
 
@@ -46,6 +47,8 @@ MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
         "output_tokens_per_s": Measure(unit="tokens/s", better="higher"),
         "requests_per_s": Measure(unit="requests/s", better="higher"),
         "cost_per_1k_usd": Measure(unit="$ per 1,000 requests", better="lower"),
+        "pass_rate": Measure(unit="share that passed", better="higher"),
+        "usd_per_1k_passed": Measure(unit="$ per 1,000 passed", better="lower"),
     }
 )
 """By name, in the order in which they are told."""
@@ -115,4 +118,5 @@ def _rates(point: Point, trials: Trials, price: Price | None) -> dict[str, Serie
         found["cost_per_1k_usd"] = Series(values=costs, n=n)
     elif billed := rates.billed([columns for _, columns in trials]):
         found["cost_per_1k_usd"] = Series(values=billed["cost_per_1k_usd"], n=n)
-    return found
+    judged = per_trial(windowed, [columns for _, columns in trials], price)
+    return found | {name: Series(values=values, n=n) for name, values in judged.items()}

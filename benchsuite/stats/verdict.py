@@ -11,14 +11,16 @@ from benchsuite.money.cost import load_costs
 from benchsuite.money.evidence import Use
 from benchsuite.money.gpus import AS_STATED
 from benchsuite.money.tokens import pricer
-from benchsuite.stats import metrics, rates
+from benchsuite.stats import hits, metrics, rates
 from benchsuite.stats.batches import batch_rates
 from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats, trials_of
 from benchsuite.stats.facts import Facts, nearest_tested
+from benchsuite.stats.lengths import asked_means, length_facts
+from benchsuite.stats.passed import check_facts, passed_rates
 from benchsuite.stats.quantiles import quantile, rate_estimate
 from benchsuite.stats.rules import verdict_warnings
-from benchsuite.stats.rules_prompts import prompt_tolerance
 from benchsuite.stats.steady import batch_means, holm, mann_kendall, relative_change
+from benchsuite.stats.talks import even, first_turns
 from benchsuite.types import (
     OUTCOMES,
     Estimate,
@@ -133,8 +135,12 @@ def _measure(
         outcomes=_counts(table, "outcome", OUTCOMES),
         error_kinds=_counts(table, "error_kind"),
         metrics=found,
-        rates=speeds | _costs(point, speeds, means["prompt_tokens"], columns, conditions),
-        means=means | {"in_flight": _mean_in_flight(windowed)},
+        rates=speeds
+        | _costs(point, speeds, means["prompt_tokens"], columns, conditions)
+        | passed_rates(windowed, columns, conditions.price),
+        means=means
+        | {"in_flight": _mean_in_flight(windowed)} | asked_means(point, columns)
+        | hits.shares(table, columns, reset=conditions.cache_reset),
         verdict="valid",
         warnings=(),
     )
@@ -154,9 +160,9 @@ def _costs(
     answered = sum(_count(each.ok) for each in columns)
     found = {name: rate_estimate(usd, answered) for name, usd in rates.billed(columns).items()}
     if found and conditions.token_price is not None and point.prompt_tokens:
-        hits = metrics.mean([_hits(each) for each in columns]) or 0.0
+        held = metrics.mean([_hits(each) for each in columns]) or 0.0
         prompt, output = point.prompt_tokens, point.output_tokens
-        usd = pricer(conditions.token_price)(prompt, output, round(hits * prompt), 0, 0)
+        usd = pricer(conditions.token_price)(prompt, output, round(held * prompt), 0, 0)
         found["cost_per_1k_as_asked_usd"] = Estimate(value=None if usd is None else 1e3 * usd, n=answered)
     return found
 
@@ -173,7 +179,7 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
     lengths = conditions.lengths
     # The chat template's own prefix may always be found cached; it is at most the overhead.
     overhead = lengths.overhead if lengths else 0
-    hits = [_hits(each) for each in columns]
+    hit_shares = [_hits(each) for each in columns]
     steady_p, steady_change = _steadiness(point, trials)
     selftest, price = conditions.selftest, conditions.price
     batches = [info.batch for info, _, _ in trials if info.batch is not None]
@@ -209,29 +215,36 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
         output_tokens=summary.means["output_tokens"],
         without_usage=sum(_count(each.ok & (each.output_tokens == ABSENT)) for each in columns),
         cached_excess=metrics.mean(
-            [np.maximum(each.cached_tokens[_cached_known(each)] - overhead, 0) for each in columns]
+            [
+                # A later turn is to find the earlier ones.
+                np.maximum(each.cached_tokens[_cached_known(each) & first_turns(each)] - overhead, 0)
+                for each in columns
+            ]
         ),
-        hit_ratio=metrics.mean(hits),
-        best_hit_ratio=max((float(each.max()) for each in hits if len(each)), default=None),
+        hit_ratio=metrics.mean(hit_shares),
+        hits_reached=summary.means["hit_ratio"],
+        hits_asked=summary.means["hit_ratio_asked"],
+        best_hit_ratio=max((float(each.max()) for each in hit_shares if len(each)), default=None),
         steady_p=steady_p,
         steady_change=steady_change,
         gpu_priced=price.gpu if price is not None and price.source != AS_STATED else "",
         **{name: getattr(conditions, name) for name in _PASSED_ON},
         strangers=sum(batch.strangers for batch in batches),
         polled_ends=sum(not batch.by_server for batch in batches),
+        **check_facts(conditions.workload, columns),
         **_server_facts(summary, columns, conditions),
+        **length_facts(point, conditions.workload, columns, lengths),
     )
 
 
 def _server_facts(summary: Summary, columns: Sequence[Columns], conditions: Conditions) -> dict[str, Any]:
     """The facts that rest on what the server itself says of an answer."""
-    least, cut = _cut(summary.point, columns, conditions)
     rests = [metrics.values(metrics.server_rest_ms(each), each.ok) for each in columns]
     told = summary.metrics.keys()
     return {
-        "prompts_cut": cut,
-        "least_prompt": least,
         "unseen": sum(_count(metrics.unseen(each)) for each in columns),
+        "whole": sum(_count(metrics.whole(each)) for each in columns),
+        "whole_p50_ms": _pooled([metrics.values(metrics.e2e_ms(c), metrics.whole(c)) for c in columns], 0.5),
         "tokens_per_event": summary.means["tokens_per_event"],
         "acceptance": summary.means.get("acceptance"),
         # How fast a batch is answered says nothing of how fast one may ask.
@@ -241,20 +254,6 @@ def _server_facts(summary: Summary, columns: Sequence[Columns], conditions: Cond
         "server_tells_first": bool(told & {"server_prefill", "server_first"}),
         "server_tells_queue": bool(told & {"server_queue", "server_first"}),
     }
-
-
-def _cut(point: Point, trials: Sequence[Columns], conditions: Conditions) -> tuple[int | None, int]:
-    """The shortest prompt as the server counted it, and how many were too short to be what was sent.
-
-    Only where the server's own counts had been fitted: a guessed length is no plan.
-    """
-    lengths = conditions.lengths
-    if lengths is None or lengths.source != "usage" or conditions.workload.same == "text":
-        return None, 0
-    counted = [each.prompt_tokens[each.ok & (each.prompt_tokens > 0)] for each in trials]
-    asked = point.prompt_tokens
-    cut = sum(_count(each < asked - prompt_tolerance(asked)) for each in counted)
-    return min((int(each.min()) for each in counted if len(each)), default=None), cut
 
 
 def _busiest(health: Sequence[WorkerHealth]) -> float | None:
@@ -267,9 +266,12 @@ def _steadiness(point: Point, trials: Sequence[_Trial]) -> tuple[float | None, f
 
     Closed loops fill and drain: only requests that lie in the window count, where all C are in
     flight. Of open loops it is those due after the ramp-up, but all of one that never gets beyond it:
-    above a server's capacity E2E grows as long as the trial.
+    above a server's capacity E2E grows as long as the trial. Of stages nothing can be told: they change the
+    load.
     """
     series = []
+    if point.stages:
+        return None, None
     for _, columns, window in trials:
         closed = point.load == "closed"
         if window is None or point.load in {"offline", "batch-api"} or (closed and window.whole):
@@ -280,6 +282,7 @@ def _steadiness(point: Point, trials: Sequence[_Trial]) -> tuple[float | None, f
         elif not window.whole:
             inside = inside & (columns.due_ns > window.start_ns)
         e2e = metrics.e2e_ms(columns) if closed else metrics.e2e_from_due_ms(columns)
+        e2e = even(e2e, columns) if point.talks else e2e
         means = batch_means(metrics.values(e2e, inside))
         if means is not None:
             series.append(means)

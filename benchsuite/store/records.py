@@ -66,6 +66,7 @@ _TYPES: Mapping[str, Any] = {
     "retry_after_s": pa.float64(),
     "asked_prompt_tokens": _COUNT,
     "asked_output_tokens": _COUNT,
+    "asked_cached_tokens": _COUNT,
     "conversation": pa.int64(),
     "turn": _COUNT,
     "group": _COUNT,

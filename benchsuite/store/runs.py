@@ -6,7 +6,7 @@
     <run id>/spool/                        answers not decoded yet; gone once the run is finished
     <run id>/batches.json                  how far the batches of a run are that a batch API works on
 
-Trial 0 of a point is its warm-up. A run id is 26 characters that sort by time.
+Trial 0 of a point is all of its warm-ups. A run id is 26 characters that sort by time.
 """
 
 import fcntl
@@ -173,6 +173,17 @@ class RunDir:
                 else f"run {self.run_id} was cut off; `benchsuite store recover` keeps what was recorded"
             )
         return read_json(self.path / "run.json", Run)
+
+    def reopen(self, manifest: Manifest) -> None:
+        """Make the run partial again, with an empty spool; `manifest` takes the place of its plan."""
+        write_json(self.path / "plan.json", _Plan(manifest=manifest))
+        (self.path / "run.json").unlink(missing_ok=True)
+        shutil.rmtree(self.spool_dir, ignore_errors=True)
+        self.spool_dir.mkdir(mode=0o700)
+
+    def replan(self, manifest: Manifest) -> None:
+        """Write down that the plan has grown, so that what is measured from now on can be recovered."""
+        write_json(self.path / "plan.json", _Plan(manifest=manifest))
 
     def finish(self, run: Run) -> None:
         """Write run.json, which makes the run complete, and remove the spool."""

@@ -15,11 +15,13 @@ from benchsuite.types.asked import (
     Message,
     Noun,
     Outcome,
+    Passages,
     Phase,
     Reasoning,
     Request,
     Verdict,
 )
+from benchsuite.types.capacity import Capacity, CapacityCost, CapacityLevel
 from benchsuite.types.heard import Call, Record, Reply, Tape, Target
 from benchsuite.types.measured import (
     BatchInfo,
@@ -66,6 +68,9 @@ __all__ = [
     "Bodies",
     "CacheMode",
     "Call",
+    "Capacity",
+    "CapacityCost",
+    "CapacityLevel",
     "Check",
     "CheckKind",
     "Connection",
@@ -83,6 +88,7 @@ __all__ = [
     "Metric",
     "Noun",
     "Outcome",
+    "Passages",
     "Phase",
     "Point",
     "Price",

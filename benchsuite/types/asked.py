@@ -23,17 +23,36 @@ class Noun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A frozen value that refuses unknown fields when read from a file."""
 
 
+class Passages(Noun, frozen=True, kw_only=True):
+    """How many tokens passages of real text cost on one server (`benchsuite.workload.corpus` cuts them).
+
+    `level` says how the text was cut; `costs` are those of its passages in order, `frame` that of the joint
+    behind the words before them and of the word after them, `joint` what each passage adds beyond its cost,
+    in tokens.
+    """
+
+    text: Literal["prose", "code"]
+    level: int
+    costs: tuple[int, ...]
+    frame: int
+    joint: float = 0.0
+
+
 class Lengths(Noun, frozen=True, kw_only=True):
     """How many tokens words cost on one server, found before the clock starts (`fit`).
 
     `words` cost exactly one token each when they follow a space; `overhead` is what the chat
     template and the first word add, in tokens. `source`: `usage` (probed), `tokenizer` (the
     server's, where it reports no usage), `assumed` (it counts nothing: one token a word is a guess).
+    `passages`: the same for real text; None: it wasn't asked for, or it isn't counted. `turn_overhead`: what
+    the template adds for each further turn of a conversation, its answer and its question together.
     """
 
     words: tuple[str, ...]
     overhead: int
     source: Literal["usage", "tokenizer", "assumed"]
+    passages: Passages | None = None
+    turn_overhead: int = 0
 
 
 class Message(Noun, frozen=True, kw_only=True):
@@ -56,12 +75,13 @@ class Request(Noun, frozen=True, kw_only=True):
 
     `due_offset_ns`: when an open loop wants it sent, counted from the trial's start; None in a
     closed loop, where the end of an earlier answer decides. `prompt_tokens`: the length that was drawn for
-    it; 0: it isn't known. `shared_chars`: that many characters of the first message are the common prefix of
-    its `group`. `conversation`, `turn` (from 0) and `turns`: its place in a conversation; `after_ns`: how
-    long after the end of the turn before it the user answers. `item`: its place in a dataset. `json_schema`,
-    `tools` and `extra` are JSON: the form of the answer, tools in the OpenAI form, further members of the
-    body. `model` takes the place of the target's. `body`: sent word for word instead of what the driver makes
-    of the rest.
+    it; 0: it isn't known. `reusable_tokens`: so many of its first tokens an earlier request had, too, so that
+    a prefix cache that forgets nothing would hold them; None: that isn't planned. `shared_chars`: that many
+    characters of the first message are the common prefix of its `group`. `conversation`, `turn` (from 0) and
+    `turns`: its place in a conversation; `after_ns`: how long after the end of the turn before it the user
+    answers. `item`: its place in a dataset. `json_schema`, `tools` and `extra` are JSON: the form of the
+    answer, tools in the OpenAI form, further members of the body. `model` takes the place of the target's.
+    `body`: sent word for word instead of what the driver makes of the rest.
     """
 
     index: int
@@ -72,6 +92,7 @@ class Request(Noun, frozen=True, kw_only=True):
     cache: CacheMode
     due_offset_ns: int | None = None
     prompt_tokens: int = 0
+    reusable_tokens: int | None = None
     shared_chars: int = 0
     group: int | None = None
     conversation: int | None = None

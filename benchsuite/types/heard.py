@@ -85,7 +85,8 @@ class Reply(Noun, frozen=True, kw_only=True, gc=False):
     `c`ontent, `r`easoning or `t`ool. `texts`: the event's text, kept by nobody unless asked.
     `complete`: the dialect's end was seen, or a finish reason. Token counts are the server's
     usage; None where it reported none. Prompt tokens include cached ones, and those written to a cache:
-    `cache_write_tokens` in all, `cache_write_1h_tokens` of them kept for an hour (Anthropic).
+    `cache_write_tokens` in all, `cache_write_1h_tokens` of them kept for an hour (Anthropic). `whole`: what
+    an answer says that wasn't streamed, and so has no events; without its reasoning.
     """
 
     arrival_ns: Sequence[int] = ()
@@ -102,6 +103,14 @@ class Reply(Noun, frozen=True, kw_only=True, gc=False):
     server_timings: dict[str, float] = {}
     error_kind: str = ""
     error_message: str = ""
+    whole: str = ""
+
+    @property
+    def said(self) -> str:
+        """What the answer says, without reasoning and tool calls where it was streamed."""
+        if not self.kind:
+            return self.whole
+        return "".join(text for text, kind in zip(self.texts, self.kind, strict=True) if kind == ord("c"))
 
 
 class Record(Noun, frozen=True, kw_only=True, gc=False):
@@ -153,6 +162,7 @@ class Record(Noun, frozen=True, kw_only=True, gc=False):
     retry_after_s: float | None = None
     asked_prompt_tokens: int | None = None
     asked_output_tokens: int | None = None
+    asked_cached_tokens: int | None = None
     conversation: int | None = None
     turn: int | None = None
     group: int | None = None

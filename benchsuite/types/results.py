@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from benchsuite.types.asked import SCHEMA, Noun, Verdict
+from benchsuite.types.capacity import Capacity
 from benchsuite.types.measured import Manifest
 from benchsuite.types.workload import Point
 
@@ -70,10 +71,14 @@ class Summary(Noun, frozen=True, kw_only=True):
 
 
 class Run(Noun, frozen=True, kw_only=True):
-    """A stored run: its manifest and one summary a point."""
+    """A stored run: its manifest and one summary a point.
+
+    `capacity`: what was found, where the points are the loads that a capacity search tried.
+    """
 
     schema: int = SCHEMA
     status: Literal["finished", "interrupted", "recovered"]
     manifest: Manifest
     summaries: tuple[Summary, ...]
     verdict: Verdict
+    capacity: Capacity | None = None

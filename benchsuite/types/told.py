@@ -16,7 +16,8 @@ class Stage(Noun, frozen=True, kw_only=True):
 class Progress(Noun, frozen=True, kw_only=True):
     """How a trial is going; None: not known yet. `total`/`total_s`: what it will stop at.
 
-    `waits_s`: for how long a slot that the server refused still waits, as the server asked.
+    `waits_s`: for how long a slot that the server refused still waits, as the server asked. `left_s`: what
+    is left of all that the run measures, about.
     """
 
     point: Point
@@ -35,3 +36,4 @@ class Progress(Noun, frozen=True, kw_only=True):
     tokens_per_s: float | None
     lag_ms: float | None
     waits_s: float = 0.0
+    left_s: float | None = None

@@ -42,7 +42,12 @@ class Source(Noun, frozen=True, kw_only=True):
     """A file that prompts or arrivals come from: what may be known of it, no text of it.
 
     `file` is its path until it is read, then its bare name. `format` empty: seen from the file itself.
-    `number` rows, `longest_prompt` and `longest_output` in tokens as far as they are known.
+    `number` rows, `longest_prompt` and `longest_output` in tokens as far as they are known. Of a dataset,
+    `column` is the one that holds its prompts, and `split` the part of a Hugging Face one; empty: found.
+
+    Of a trace: `used` rows are what a trial sends, `seconds` the time from the first of them to the last as
+    it was recorded, `prompt_tokens` and `output_tokens` their means; `dropped` rows didn't fit the server's
+    context. `blocks`: it says which prompts begin alike.
     """
 
     file: str
@@ -51,6 +56,14 @@ class Source(Noun, frozen=True, kw_only=True):
     sha256: str = ""
     longest_prompt: int = 0
     longest_output: int = 0
+    used: int = 0
+    seconds: float = 0.0
+    prompt_tokens: float = 0.0
+    output_tokens: float = 0.0
+    dropped: int = 0
+    blocks: bool = False
+    column: str = ""
+    split: str = ""
 
 
 class Bodies(Noun, frozen=True, kw_only=True):
@@ -124,7 +137,8 @@ class Workload(Noun, frozen=True, kw_only=True):
     how the load goes on, or `batch` hands all `requests` of a trial to the backend's batch API, or a `trace`
     has instants of its own. A trial stops after `requests` or `seconds`, whichever is set.
 
-    Prompts: of `prompt_tokens` made of `text`; or items of a `dataset`; or as long as the rows of a `trace`;
+    Prompts: of `prompt_tokens` made of `text`; or items of a `dataset`, word for word or with a line that is
+    new to any cache before them (`salted`), and answers of at most `output_tokens`, if not 0; or as long as the rows of a `trace`;
     or `bodies`, word for word. With `turns` a request is a turn of a conversation, whose first prompt has
     `prompt_tokens` and each later one `user_tokens` more, `think_s` after the answer before.
 
@@ -142,6 +156,7 @@ class Workload(Noun, frozen=True, kw_only=True):
     text: Text = "random"
     same: Literal["tokens", "text"] = "tokens"
     dataset: Source | None = None
+    salted: bool = False
     trace: Source | None = None
     time_scale: float = 1.0
     turns: Length = 1
@@ -187,6 +202,10 @@ class Point(Noun, frozen=True, kw_only=True):
 
     `prompt_tokens` and `output_tokens` are means where `prompt_spread` and `output_spread` say what lengths
     are drawn from. With `stages` the rate is their mean, the concurrency their highest.
+
+    `turns`: how many a conversation has, on the mean; 1: requests stand alone. Else slots hold conversations,
+    and the rate is that of conversations; `think_s` is the mean think time before a turn, and `grows_tokens`
+    how much longer a prompt can get than the first one.
     """
 
     index: int
@@ -201,6 +220,14 @@ class Point(Noun, frozen=True, kw_only=True):
     hit_ratio: float | None = None
     stream: bool = True
     stages: tuple[LoadStage, ...] = ()
+    turns: float = 1.0
+    think_s: float = 0.0
+    grows_tokens: int = 0
+
+    @property
+    def talks(self) -> bool:
+        """Are requests turns of conversations?"""
+        return self.turns != 1
 
     @property
     def load(self) -> Literal["closed", "open", "offline", "batch-api"]:
@@ -214,13 +241,19 @@ class Point(Noun, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """The load in a few words, e.g. `8 in flight` or `4 req/s, at most 8 in flight`."""
+        return self._load_words if self.stream else f"{self._load_words}, not streamed"
+
+    @property
+    def _load_words(self) -> str:
         if self.batch:
             return "one batch"
         if self.stages:
-            return f"stages, {_staged(self.stages)}"
+            return f"{_staged(self.stages)} in stages"
         if self.rate is None:
-            return f"{self.concurrency} in flight"
-        word = "all at once" if math.isinf(self.rate) else f"{self.rate:g} req/s"
+            talking = "conversation" if self.concurrency == 1 else "conversations"
+            return f"{self.concurrency} {talking if self.talks else 'in flight'}"
+        each = "conversations/s" if self.talks else "req/s"
+        word = "all at once" if math.isinf(self.rate) else f"{self.rate:g} {each}"
         return word if self.concurrency is None else f"{word}, at most {self.concurrency} in flight"
 
 
@@ -228,6 +261,6 @@ def _staged(stages: tuple[LoadStage, ...]) -> str:
     """The course of the load: `1 → 10 → 10 req/s`."""
     pairs = [stage.rate or stage.concurrency or (0, 0) for stage in stages]
     course = [pairs[0][0]]
-    for first, last in pairs:
-        course += [value for value in (first, last) if value != course[-1]]
+    for value in (value for pair in pairs for value in pair):
+        course += [value] if value != course[-1] else []
     return " → ".join(f"{value:g}" for value in course) + (" req/s" if stages[0].rate else " in flight")

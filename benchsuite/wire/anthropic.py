@@ -12,7 +12,7 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import calls, sse, whole
+from benchsuite.wire import anthropic_messages, calls, passing, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL, Events
 from benchsuite.wire.openai import path
@@ -75,6 +75,7 @@ class _Event(msgspec.Struct, gc=False):
     delta: _Delta | None = None
     usage: _Usage | None = None
     stop_reason: str | None = None
+    content: list[Any] | None = None
     error: Any = None
 
 
@@ -107,9 +108,9 @@ def get(target: Target, where: str) -> Call:
 
 
 def call(request: Request, target: Target) -> Call:
-    """`POST messages`, streamed."""
-    body = message(request, target) | {"stream": True}
-    return _post(target, "messages", body, "text/event-stream")
+    """`POST messages`."""
+    body = message(request, target) | {"stream": request.stream}
+    return _post(passing.meant(request, target), "messages", body, passing.accept(request))
 
 
 def count_call(text: str, target: Target) -> Call:
@@ -125,37 +126,24 @@ def token_count(tape: Tape) -> int | None:
 
 
 def message(request: Request, target: Target) -> dict[str, Any]:
-    """The body without `stream`, as batches take it too."""
-    system = [one.content for one in request.messages if one.role == "system"]
-    talk = [(one.role, one.content) for one in request.messages if one.role != "system"]
+    """The body without `stream`."""
+    system, talk = anthropic_messages.of(request, target.options.get("cache_ttl", CACHE_TTLS[0]))
     body: dict[str, Any] = {
-        "model": target.model,
+        "model": request.model or target.model,
         "max_tokens": request.max_output_tokens,
-        "messages": [
-            {
-                "role": role,
-                "content": _content(text, request, target, last=at == len(talk) - 1, first=at == 0),
-            }
-            for at, (role, text) in enumerate(talk)
-        ],
+        "messages": talk,
     }
     if system:
-        body["system"] = "\n\n".join(system)
+        body["system"] = system
     if "temperature" in target.options:
         body["temperature"] = float(target.options["temperature"])
-    return body | _thinking(request, target)
-
-
-def _content(text: str, request: Request, target: Target, *, first: bool, last: bool) -> Any:
-    """A turn's text, marked where a cache is wanted: at the end of all (warm) or of the shared prefix."""
-    cut = request.shared_chars if first and request.cache == "shared" else 0
-    if request.cache == "warm" and last:
-        cut = len(text)
-    if not 0 < cut <= len(text):
-        return text
-    control = {"type": "ephemeral", "ttl": target.options.get("cache_ttl", CACHE_TTLS[0])}
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": text[:cut], "cache_control": control}]
-    return [*blocks, {"type": "text", "text": text[cut:]}] if cut < len(text) else blocks
+    if request.tools:
+        body["tools"] = [anthropic_messages.tool(one) for one in passing.functions_of(request)]
+    body |= _thinking(request, target)
+    if request.json_schema:
+        form = {"type": "json_schema", "schema": passing.schema_of(request)}
+        body["output_config"] = body.get("output_config", {}) | {"format": form}
+    return body
 
 
 def _thinking(request: Request, target: Target) -> dict[str, Any]:
@@ -235,6 +223,7 @@ def _whole(answer: _Event) -> Reply:
         complete=answer.stop_reason is not None,
         error_kind=kind,
         error_message=said,
+        whole=anthropic_messages.said(answer.content or []),
         **_counts(answer.usage or _Usage()),
     )
 

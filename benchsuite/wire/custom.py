@@ -9,7 +9,7 @@ import msgspec
 from benchsuite.driver import Capabilities
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import calls, paths, sse, template
+from benchsuite.wire import calls, messages, passing, paths, sse, template
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, Events
 from benchsuite.wire.paths import Steps
@@ -72,15 +72,19 @@ class Dialect:
         asked = self.spec.request
         if asked is None:
             raise UsageError("--backend http needs the whole specification to send anything: --spec FILE")
+        self._check(request)
+        target = passing.meant(request, target)
         values = {
-            "prompt": "\n\n".join(message.content for message in request.messages),
-            "messages": [{"role": one.role, "content": one.content} for one in request.messages],
+            "prompt": messages.prompt(request.messages),
+            "messages": messages.chat(request.messages),
             "model": target.model,
             "max_tokens": request.max_output_tokens,
             "min_tokens": request.min_output_tokens,
             "seed": request.index,
             "cache": request.cache != "cold",
             "reasoning": request.reasoning or None,
+            "json_schema": passing.schema_of(request) if request.json_schema else None,
+            "tools": msgspec.Raw(request.tools.encode()) if request.tools else None,
         }
         if not target.model and self.spec.asks_for("model"):
             raise UsageError(f"{self.spec.name} has to be told which model: --model NAME")
@@ -96,6 +100,27 @@ class Dialect:
             headers={"Content-Type": "application/json", **headers},
             body=calls.ENCODER.encode(calls.merged(body, target.extra_body) if target.extra_body else body),
         )
+
+    def _check(self, request: Request) -> None:
+        """Refuse what the specification has no place for: a UsageError."""
+        spec = self.spec
+        if not request.stream:
+            at_once = spec.answer.framing == "json"
+            raise UsageError(
+                f"{spec.name} answers in one piece as it is; leave --stream out"
+                if at_once
+                else f"{spec.name} streams as it is described; for answers in one piece describe them so"
+            )
+        whole = spec.asks_for("messages")
+        places = {
+            "json_schema": spec.asks_for("json_schema"),
+            "tools": spec.asks_for("tools") or (whole and not request.tools),
+            "images": whole,
+        }
+        for name in sorted(passing.wanted(request)):
+            if not places[name]:
+                where = "{messages}" if name == "images" else f"{{{name}}}"
+                raise UsageError(f'{spec.name} has no place for {name}: put "{where}" into the specification')
 
     def identify(self, target: Target) -> Call:
         """A GET of the path named for it, else of the request's own, which tells whether anybody is there."""
@@ -171,6 +196,8 @@ class Dialect:
             self._note(event, facts)
             if answer.framing != "json":
                 self._add(event, arrived_ns, events, facts)
+            else:
+                facts.whole = paths.text(event, self._text)
         if not pieces:
             self._note_refusal(tape.body, facts)
         ends_with_body = not answer.done and tape.framing_complete and facts.read > 0
@@ -178,6 +205,7 @@ class Dialect:
             complete=facts.done or bool(facts.finish) or ends_with_body,
             finish_reason=facts.finish or None,
             server_timings=facts.timings,
+            whole=facts.whole,
             error_kind=facts.error[0] or ("protocol" if facts.unreadable else ""),
             error_message=facts.error[1]
             or (f"{facts.unreadable} events of the stream could not be read" if facts.unreadable else ""),
@@ -250,10 +278,11 @@ class Dialect:
 class _Facts:
     """What is known of one answer besides its events, while it is read."""
 
-    __slots__ = ("_so_far", "counts", "done", "error", "finish", "read", "timings", "unreadable")
+    __slots__ = ("_so_far", "counts", "done", "error", "finish", "read", "timings", "unreadable", "whole")
 
     def __init__(self, *, done: bool) -> None:
         self.done, self.finish, self.read, self.unreadable = done, "", 0, 0
+        self.whole = ""
         self.error = ("", "")
         self.counts: dict[str, int] = {}
         self.timings: dict[str, float] = {}

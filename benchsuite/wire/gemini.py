@@ -14,7 +14,7 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import calls, sse, whole
+from benchsuite.wire import calls, gemini_messages, messages, passing, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL, Events
 from benchsuite.wire.openai import VERSIONED
@@ -138,32 +138,39 @@ def _generates(model: dict[str, Any]) -> bool:
 
 
 def call(request: Request, target: Target) -> Call:
-    """`:streamGenerateContent` as events; a prefix that was uploaded is named instead of sent again."""
-    return _post(
-        target,
-        f"{model_path(target)}:streamGenerateContent?alt=sse",
-        content(request, target),
-        "text/event-stream",
-    )
+    """`:streamGenerateContent` as events, or `:generateContent`.
+
+    A prefix that was uploaded is named instead of sent again.
+    """
+    target = passing.meant(request, target)
+    verb = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+    where = f"{model_path(target)}:{verb}"
+    return _post(target, where, content(request, target), passing.accept(request))
 
 
 def content(request: Request, target: Target) -> dict[str, Any]:
     """The body, as batches take it too."""
-    talk = [(one.role, one.content) for one in request.messages if one.role != "system"]
-    system = [one.content for one in request.messages if one.role == "system"]
+    talk = [one for one in request.messages if one.role != "system"]
+    system = [messages.text(one) for one in request.messages if one.role == "system"]
     body: dict[str, Any] = {}
     if request.cache == "shared" and talk:
-        role, text = talk[0]
+        text = talk[0].content
         name = target.caches.get(text[: request.shared_chars])
         if name:
             body["cachedContent"] = name
-            talk[0] = (role, text[request.shared_chars :])
+            talk[0] = msgspec.structs.replace(talk[0], content=text[request.shared_chars :])
     if system:
         body["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
-    body["contents"] = [_turn(text, "model" if role == "assistant" else "user") for role, text in talk]
+    body["contents"] = gemini_messages.contents(talk)
+    if request.tools:
+        declared = [gemini_messages.declaration(one) for one in passing.functions_of(request)]
+        body["tools"] = [{"functionDeclarations": declared}]
     config: dict[str, Any] = {"maxOutputTokens": request.max_output_tokens, **calls.greedy(target)}
     if request.reasoning:
         config["thinkingConfig"] = _thinking(request.reasoning, target.model)
+    if request.json_schema:
+        config["responseMimeType"] = "application/json"
+        config["responseJsonSchema"] = passing.schema_of(request)
     body["generationConfig"] = config
     return body
 
@@ -245,10 +252,22 @@ def decode(tape: Tape) -> Reply:
         return Reply(error_kind=kind, error_message=message)
     if whole.is_whole(tape):
         answer = whole.decode(tape, ANSWER, "Gemini's dialect")
-        return answer if isinstance(answer, Reply) else _read([answer], [], Events(), 0)
+        if isinstance(answer, Reply):
+            return answer
+        said = _said(answer.candidates or [])
+        return msgspec.structs.replace(_read([answer], [], Events(), 0), whole=said)
     is_array = tape.body.lstrip().startswith(b"[")
     stream = _array(tape) if is_array else sse.decode(tape, CHUNKS)
     return _read(stream.chunks, stream.arrival_ns, Events(), stream.unreadable)
+
+
+def _said(candidates: list[_Candidate]) -> str:
+    """What the first candidate says, without its thoughts, or else the functions that it calls."""
+    first = next((one for one in candidates if not one.index), _Candidate())
+    parts = (first.content.parts if first.content is not None else None) or []
+    texts = [part.text or "" for part in parts if not part.thought]
+    called = [part.function_call for part in parts if part.function_call is not None]
+    return "".join(texts) or "".join(calls.ENCODER.encode(one).decode() for one in called)
 
 
 def _read(chunks: list[_Chunk], arrival_ns: Any, events: Events, unreadable: int) -> Reply:

@@ -14,7 +14,7 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Request, Target
-from benchsuite.wire import calls, openai, responses
+from benchsuite.wire import calls, messages, openai, passing, responses
 
 OPTIONS: Final = MappingProxyType(
     {
@@ -56,7 +56,7 @@ def checked(options: dict[str, str]) -> None:
 
 def call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
     """A request at the target's endpoint, with what the host wants; `extra` fields are added to the body."""
-    endpoint = target.options.get("endpoint", "chat")
+    endpoint, target = target.options.get("endpoint", "chat"), passing.meant(request, target)
     hosted = is_hosted(target)
     fields = (_cache_fields(request, target) if hosted and endpoint != "completions" else {}) | extra
     if endpoint == "responses":
@@ -91,7 +91,7 @@ def _cache_fields(request: Request, target: Target) -> dict[str, Any]:
     """Cold: no caching at all, where a request can say so. Else a key that brings equal prompts together."""
     if request.cache == "cold":
         return {"prompt_cache_options": {"mode": "explicit"}} if _has_cache_options(target) else {}
-    text = request.messages[0].content if request.messages else ""
+    text = messages.text(request.messages[0]) if request.messages else ""
     shared = text[: request.shared_chars] if request.cache == "shared" else text
     return {"prompt_cache_key": hashlib.sha256(shared.encode()).hexdigest()[:KEY_CHARS]}
 

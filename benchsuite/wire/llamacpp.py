@@ -34,11 +34,23 @@ def described(props_tape: Tape, models_tape: Tape | None = None) -> Identity | N
         return None
     context, slots = settings.get("n_ctx"), props.get("total_slots")
     models = (listed(models_tape) if models_tape else None) or []
+    details = {"quantization": str(props["model_ftype"])} if props.get("model_ftype") else {}
+    metas = [meta for model in models if isinstance(meta := model.get("meta"), dict)]
+    if len(models) == 1 and metas and type(number := metas[0].get("n_params")) is int and number > 0:
+        details["parameters"] = rounded_parameters(number)
     return Identity(
         server="llama.cpp",
         version="" if "unknown" in str(props["build_info"]) else str(props["build_info"]),
         models=tuple(model["id"] for model in models),
         context_tokens=context if isinstance(context, int) else None,
         slots=slots if isinstance(slots, int) else None,
-        details={"quantization": str(props["model_ftype"])} if props.get("model_ftype") else {},
+        details=details,
     )
+
+
+def rounded_parameters(number: int) -> str:
+    """A number of parameters as models are named by it: 49,493,120 is `49.5M`, 8,030,261,248 is `8.03B`."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return str(number)

@@ -14,7 +14,7 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import calls, openai, sse
+from benchsuite.wire import calls, messages, openai, passing, sse
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL, Events
 
@@ -59,28 +59,29 @@ RESULT = msgspec.json.Decoder(_Result)
 
 def call(request: Request, target: Target) -> Call:
     """The endpoint that the option `endpoint` names: native (if none), chat or completions."""
-    endpoint = target.options.get("endpoint", "native")
+    endpoint, target = target.options.get("endpoint", "native"), passing.meant(request, target)
     if endpoint != "native":
         if request.reasoning:
             raise UsageError(f"--reasoning doesn't reach LM Studio's {endpoint}; use --endpoint native")
         return openai.call(request, target, extra={})
     calls.meaningless(target, "max_tokens_field", "LM Studio's own API")
+    passing.only(request, "LM Studio's own endpoint")
     if any(message.role == "assistant" for message in request.messages):
         raise UsageError("LM Studio's own endpoint takes no answers of the assistant; use --endpoint chat")
-    system = "\n\n".join([one.content for one in request.messages if one.role == "system"])
+    system = messages.prompt(one for one in request.messages if one.role == "system")
     body: dict[str, Any] = {
         "model": target.model,
-        "input": "\n\n".join([one.content for one in request.messages if one.role == "user"]),
+        "input": messages.prompt(one for one in request.messages if one.role == "user"),
         "max_output_tokens": request.max_output_tokens,
         **calls.greedy(target),
-        "stream": True,
+        "stream": request.stream,
         "store": False,
     }
     if system:
         body["system_prompt"] = system
     if request.reasoning:
         body["reasoning"] = request.reasoning
-    return calls.post(target, "/api/v1/chat", body, accept="text/event-stream")
+    return calls.post(target, "/api/v1/chat", body, accept=passing.accept(request))
 
 
 def load_call(target: Target, identity: Identity, context_tokens: int) -> Call | None:
@@ -164,7 +165,9 @@ def _whole(tape: Tape) -> Reply:
         return Reply()
     if result.output is None and result.stats is None:
         return openai.decode(tape)
-    return Reply(**_facts(result))
+    items = [one for one in result.output or () if isinstance(one, dict) and one.get("type") == "message"]
+    texts = [text for one in items if isinstance(text := one.get("content"), str)]
+    return Reply(**_facts(result), whole="".join(texts))
 
 
 def _facts(result: _Result | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import calls, ndjson, openai
+from benchsuite.wire import calls, messages, ndjson, openai, passing
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL, Events
 from benchsuite.wire.sse import Stream
@@ -69,19 +69,23 @@ LINES = msgspec.json.Decoder(_Line)
 
 def call(request: Request, target: Target) -> Call:
     """The endpoint that the option `endpoint` names: native (if none), generate, chat or completions."""
-    endpoint = target.options.get("endpoint", "native")
+    endpoint, target = target.options.get("endpoint", "native"), passing.meant(request, target)
     if endpoint in {"native", "generate"}:
         calls.meaningless(target, "max_tokens_field", "Ollama's own API")
     if endpoint == "native":
-        messages = {"messages": request.messages, "truncate": False, "shift": False}
-        thinks = {} if (think := _think(request, target)) is None else {"think": think}
-        return _post(request, target, "/api/chat", messages | thinks)
+        talk: dict[str, Any] = {"messages": _talk(request), "truncate": False, "shift": False}
+        if (think := _think(request, target)) is not None:
+            talk["think"] = think
+        if request.tools:
+            talk["tools"] = msgspec.Raw(request.tools.encode())
+        return _post(request, target, "/api/chat", talk)
     if "think" in target.options:
         raise UsageError(f"--option think doesn't reach Ollama's {endpoint} endpoint; use --endpoint native")
     if request.reasoning and endpoint != "chat":
         raise UsageError(f"--reasoning doesn't reach Ollama's {endpoint} endpoint; use --endpoint native")
     if endpoint == "generate":
-        prompt = "\n\n".join([message.content for message in request.messages])
+        passing.only(request, "Ollama's generate endpoint", "json_schema")
+        prompt = messages.prompt(request.messages)
         asked = {"prompt": prompt, "raw": True, "truncate": False, "shift": False}
         return _post(request, target, "/api/generate", asked)
     if "num_ctx" in target.options:
@@ -119,6 +123,24 @@ def is_native(target: Target) -> bool:
     return target.options.get("endpoint", "native") in ("native", "generate")
 
 
+def _talk(request: Request) -> list[dict[str, Any]]:
+    """Messages with images beside their text, and calls with their arguments as objects."""
+    names = messages.names_of_calls(request.messages)
+    found = []
+    for message in request.messages:
+        said: dict[str, Any] = {"role": message.role, "content": messages.text(message)}
+        if images := messages.images((message,)):
+            said["images"] = [image.inline("Ollama's own API").data for image in images]
+        if called := messages.tool_calls(message):
+            said["tool_calls"] = [
+                {"function": {"name": one.name, "arguments": messages.arguments_of(one)}} for one in called
+            ]
+        if message.role == "tool":
+            said["tool_name"] = names.get(message.tool_call_id, "")
+        found.append(said)
+    return found
+
+
 def _post(request: Request, target: Target, path: str, asked: dict[str, Any]) -> Call:
     options: dict[str, Any] = {"num_predict": request.max_output_tokens, **calls.greedy(target)}
     if context := _num_ctx(target, target.context_tokens):
@@ -126,11 +148,13 @@ def _post(request: Request, target: Target, path: str, asked: dict[str, Any]) ->
     body = {
         "model": target.model,
         **asked,
-        "stream": True,
+        "stream": request.stream,
         "keep_alive": _keep_alive(target),
         "options": options,
     }
-    return calls.post(target, path, body, accept="application/x-ndjson")
+    if request.json_schema:
+        body["format"] = passing.schema_of(request)
+    return calls.post(target, path, body, accept=passing.accept(request, "application/x-ndjson"))
 
 
 def _num_ctx(target: Target, needed: int) -> int:
@@ -209,7 +233,11 @@ def _whole(tape: Tape) -> Reply:
     if line.choices is not None:
         return openai.decode(tape)
     error, message = _error(line) if line.error is not None else ("", "")
-    return Reply(error_kind=error, error_message=message, **_facts(line))
+    said, called = line.message, ""
+    text = line.response if said is None else said.content
+    if said is not None and said.tool_calls:
+        called = _tool_text(said.tool_calls)
+    return Reply(error_kind=error, error_message=message, whole=text or called, **_facts(line))
 
 
 def _error(line: _Line) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Call, Identity, Reply, Request, Tape, Target
-from benchsuite.wire import calls, sse, whole
+from benchsuite.wire import calls, messages, passing, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL
 from benchsuite.wire.timings import header_timings
@@ -64,6 +64,7 @@ class _Delta(_Part, gc=False):
 class _Choice(_Part, gc=False):
     index: int | None = 0
     delta: _Delta | None = None
+    message: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
 
@@ -170,28 +171,36 @@ def call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
 
 
 def chat_call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
-    """`POST chat/completions`, streamed, with usage; `extra` fields are added to the body."""
-    return _post(request, target, "chat/completions", {"messages": request.messages}, extra)
+    """`POST chat/completions`, with usage; `extra` fields are added to the body and win."""
+    asked: dict[str, Any] = {"messages": messages.chat(request.messages)}
+    if request.json_schema:
+        schema = passing.named_schema(request)
+        asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.tools:
+        asked["tools"] = msgspec.Raw(request.tools.encode())
+    return _post(request, target, "chat/completions", asked, extra)
 
 
 def completion_call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
     """`POST completions`: the messages' contents as one prompt, a blank line between them."""
-    prompt = "\n\n".join([message.content for message in request.messages])
-    return _post(request, target, "completions", {"prompt": prompt}, extra)
+    passing.only(request, "completions")
+    return _post(request, target, "completions", {"prompt": messages.prompt(request.messages)}, extra)
 
 
 def _post(request: Request, target: Target, name: str, asked: dict[str, Any], extra: dict[str, Any]) -> Call:
     """Options of the target: `max_tokens_field`, and `temperature=none` for models that refuse a 0."""
-    options = target.options
+    options, target = target.options, passing.meant(request, target)
     body = {
         "model": target.model,
         **asked,
         options.get("max_tokens_field", "max_tokens"): request.max_output_tokens,
         **calls.greedy(target),
-        "stream": True,
+        "stream": request.stream,
         "stream_options": {"include_usage": True},
-    }
-    return calls.post(target, path(target, name), body | extra, accept="text/event-stream")
+    } | extra
+    if not request.stream:
+        del body["stream_options"]
+    return calls.post(target, path(target, name), body, accept=passing.accept(request))
 
 
 def decode(tape: Tape) -> Reply:
@@ -272,8 +281,19 @@ def _whole(tape: Tape) -> Reply:
         server_timings=_timings([answer], answer.usage) | header_timings(tape),
         error_kind=kind,
         error_message=message,
+        whole=_said(choices[0]) if choices else "",
         **_counts(answer.usage),
     )
+
+
+def _said(choice: _Choice) -> str:
+    """What a whole answer says, or else the tools that it calls."""
+    message = choice.message
+    if message is None:
+        return choice.text or ""
+    content = message.content or message.refusal or ""
+    text = content if isinstance(content, str) else _joined(content, "text")
+    return text or _tool_text(message.tool_calls or [])
 
 
 def _from_parts(parts: list[Any]) -> tuple[int, str]:

@@ -4,12 +4,13 @@ Composed after the types of its SDK (3.57, November 2026), not recorded.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import calls, sse, whole
+from benchsuite.types import Call, Message, Reply, Request, Tape, Target
+from benchsuite.wire import calls, messages, passing, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, REASONING, TOOL, Events
 from benchsuite.wire.openai import path
@@ -50,11 +51,21 @@ class _Incomplete(msgspec.Struct, gc=False):
     reason: str | None = None
 
 
+class _Item(msgspec.Struct, gc=False):
+    """Something that was said: its parts of text; or a call, by the tool's name and its arguments."""
+
+    type: str | None = None
+    content: list[Any] | None = None
+    name: str | None = None
+    arguments: str | None = None
+
+
 class _Response(msgspec.Struct, gc=False):
     status: str | None = None
     error: Any = None
     incomplete_details: _Incomplete | None = None
     usage: _Usage | None = None
+    output: list[_Item] | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -73,15 +84,49 @@ ANSWER = msgspec.json.Decoder(_Response)
 
 
 def call(request: Request, target: Target, *, extra: dict[str, Any]) -> Call:
-    """`POST responses`, streamed and not stored there; `extra` fields are added to the body."""
-    body = {
+    """`POST responses`, not stored there; `extra` fields are added to the body."""
+    target = passing.meant(request, target)
+    body: dict[str, Any] = {
         "model": target.model,
-        "input": request.messages,
+        "input": [item for message in request.messages for item in _items(message)],
         "max_output_tokens": request.max_output_tokens,
-        "stream": True,
+        "stream": request.stream,
         "store": False,
     }
-    return calls.post(target, path(target, "responses"), body | extra, accept="text/event-stream")
+    if request.json_schema:
+        body["text"] = {"format": {"type": "json_schema", **passing.named_schema(request)}}
+    if request.tools:
+        body["tools"] = [
+            {"type": "function", "strict": False, "parameters": None, **function}
+            for function in passing.functions_of(request)
+        ]
+    body |= extra
+    if not request.stream:
+        body.pop("stream_options", None)
+    return calls.post(target, path(target, "responses"), body, accept=passing.accept(request))
+
+
+def _items(message: Message) -> Iterator[dict[str, Any]]:
+    """A message as items: calls, and what tools answered, are items of their own."""
+    if message.role == "tool":
+        output = messages.text(message)
+        yield {"type": "function_call_output", "call_id": message.tool_call_id, "output": output}
+        return
+    if message.parts:
+        word = "output_text" if message.role == "assistant" else "input_text"
+        yield {
+            "role": message.role,
+            "content": [
+                {"type": word, "text": piece}
+                if isinstance(piece, str)
+                else {"type": "input_image", "image_url": piece.url, "detail": "auto"}
+                for piece in messages.pieces(message)
+            ],
+        }
+    elif message.content or not message.tool_calls:
+        yield {"role": message.role, "content": message.content}
+    for one in messages.tool_calls(message):
+        yield {"type": "function_call", "call_id": one.id, "name": one.name, "arguments": one.arguments}
 
 
 def speaks(tape: Tape) -> bool:
@@ -96,8 +141,17 @@ def decode(tape: Tape) -> Reply:
         return Reply(error_kind=kind, error_message=message)
     if whole.is_whole(tape):
         answer = whole.decode(tape, ANSWER, "the Responses dialect")
-        return answer if isinstance(answer, Reply) else Reply(**_facts(answer, tape))
+        return answer if isinstance(answer, Reply) else Reply(**_facts(answer, tape), whole=_said(answer))
     return _streamed(tape)
+
+
+def _said(answer: _Response) -> str:
+    """What a whole answer says, or else the tools that it calls."""
+    items = answer.output or []
+    parts = [part for item in items if item.type == "message" for part in item.content or ()]
+    found = [part.get("text") or part.get("refusal") for part in parts if isinstance(part, dict)]
+    called = [f"{item.name}{item.arguments or ''}" for item in items if item.type == "function_call"]
+    return "".join(one for one in found if isinstance(one, str)) or "".join(called)
 
 
 def _streamed(tape: Tape) -> Reply:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import calls, openai, sse, whole
+from benchsuite.wire import calls, messages, openai, passing, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, Events
 
@@ -50,21 +50,24 @@ ANSWER = msgspec.json.Decoder(_Event)
 
 
 def call(request: Request, target: Target, *, salt: str) -> Call:
-    """`POST /generate`, exactly as long as asked for; an empty `salt` lets it use what is cached."""
+    """`POST /generate`; an empty `salt` lets it use what is cached. Its own model is a LoRA adapter here."""
     calls.meaningless(target, "max_tokens_field", "SGLang's native door")
+    passing.only(request, "SGLang's native endpoint", "json_schema")
+    sampling: dict[str, Any] = {"max_new_tokens": request.max_output_tokens, **calls.greedy(target)}
+    if passing.is_forced(request):
+        sampling |= {"min_new_tokens": request.min_output_tokens, "ignore_eos": True}
+    if request.json_schema:
+        sampling["json_schema"] = request.json_schema
     body: dict[str, Any] = {
-        "text": "\n\n".join(message.content for message in request.messages),
-        "sampling_params": {
-            "max_new_tokens": request.max_output_tokens,
-            "min_new_tokens": request.min_output_tokens,
-            "ignore_eos": True,
-            **calls.greedy(target),
-        },
-        "stream": True,
+        "text": messages.prompt(request.messages),
+        "sampling_params": sampling,
+        "stream": request.stream,
     }
     if salt:
         body["cache_salt"] = salt
-    return calls.post(target, "/generate", body, accept="text/event-stream")
+    if request.model:
+        body["lora_path"] = request.model
+    return calls.post(passing.meant(request, target), "/generate", body, accept=passing.accept(request))
 
 
 def decode(tape: Tape) -> Reply:
@@ -106,6 +109,7 @@ def _whole(tape: Tape) -> Reply:
         complete=answer.text is not None,
         error_kind=error,
         error_message=message,
+        whole=answer.text or "",
     )
 
 

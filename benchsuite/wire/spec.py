@@ -27,6 +27,8 @@ PLACEHOLDERS: Final = (
     "seed",
     "cache",
     "reasoning",
+    "json_schema",
+    "tools",
 )
 """What a path, a header or a body may hold, in braces; `{key}` only a header may."""
 

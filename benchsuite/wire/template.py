@@ -7,9 +7,13 @@ longer text the value is written out. `{{prompt}}` stands for the word in braces
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from benchsuite.errors import UsageError
+
+_WHOLE = MappingProxyType({"messages": "a list", "tools": "a list", "json_schema": "an object"})
+"""Placeholders whose values can't stand within a longer text."""
 
 _PLACEHOLDER = re.compile(r"\{\{([a-z_]+)\}\}|\{([a-z_]+)\}")
 
@@ -42,9 +46,9 @@ def check(value: Any, known: tuple[str, ...], where: str, path: str = "") -> Non
             raise UsageError(
                 f"{place}: unknown placeholder {{{name}}}; {hint} ({{{{{name}}}}} is the word itself)"
             )
-        if name == "messages" and value != "{messages}":
+        if name in _WHOLE and value != f"{{{name}}}":
             raise UsageError(
-                f'{where} {path}: {{messages}} is a list: it has to stand alone, as "{{messages}}"'
+                f'{where} {path}: {{{name}}} is {_WHOLE[name]}: it has to stand alone, as "{{{name}}}"'
             )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from benchsuite.types import Call, Reply, Request, Tape, Target
-from benchsuite.wire import calls, openai, sse, whole
+from benchsuite.wire import calls, messages, openai, passing, sse, whole
 from benchsuite.wire.errors import error_kind, read_error
 from benchsuite.wire.events import CONTENT, Events
 
@@ -63,15 +63,27 @@ ANSWER = msgspec.json.Decoder(_Event)
 
 
 def call(request: Request, target: Target) -> Call:
-    """`POST /generate_stream`; with no sampling parameter it is greedy. The length is an upper bound."""
+    """`POST /generate_stream`, or `/generate`; greedy without any sampling parameter.
+
+    The length is an upper bound. A request's own model is a LoRA adapter here.
+    """
     # Sent or not, it is greedy: only a word that means nothing is refused.
     calls.greedy(target)
     calls.meaningless(target, "max_tokens_field", "TGI's native door")
-    body = {
-        "inputs": "\n\n".join(message.content for message in request.messages),
-        "parameters": {"max_new_tokens": request.max_output_tokens, "details": True},
-    }
-    return calls.post(target, "/generate_stream", body, accept="text/event-stream")
+    passing.only(request, "TGI's native endpoint", "json_schema")
+    parameters: dict[str, Any] = {"max_new_tokens": request.max_output_tokens, "details": True}
+    if request.json_schema:
+        parameters["grammar"] = grammar(request)
+    if request.model:
+        parameters["adapter_id"] = request.model
+    body = {"inputs": messages.prompt(request.messages), "parameters": parameters}
+    where = "/generate_stream" if request.stream else "/generate"
+    return calls.post(passing.meant(request, target), where, body, accept=passing.accept(request))
+
+
+def grammar(request: Request) -> dict[str, Any]:
+    """The answer's form, as TGI wants it at each of its doors."""
+    return {"type": "json", "value": passing.schema_of(request)}
 
 
 def tokenize_call(text: str, target: Target) -> Call:
@@ -144,6 +156,7 @@ def _whole(tape: Tape) -> Reply:
         server_timings=_timings(tape.headers),
         error_kind=error,
         error_message=message,
+        whole=answer.generated_text or "",
     )
 
 

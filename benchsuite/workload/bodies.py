@@ -13,6 +13,7 @@ from benchsuite.errors import UsageError
 from benchsuite.types import Bodies, Message, Phase, Request, Workload
 from benchsuite.workload.arrivals import offsets_ns, warm_up_count
 from benchsuite.workload.draw import Draw
+from benchsuite.workload.points import growth
 from benchsuite.workload.spreads import most as longest
 
 MOST_BYTES: Final = 1 << 30
@@ -103,10 +104,23 @@ def replay(workload: Workload, bodies: Bodies) -> Workload:
         description=f"the bodies of {bodies.name}, word for word",
         prompt_tokens=(0,),
         output_tokens=(0,),
+        dataset=None,
+        salted=False,
+        check=None if workload.dataset is not None else workload.check,
         same="text",
         cache=("cold",),
         shared_tokens=0,
+        turns=1,
+        user_tokens=0,
+        think_s=0.0,
+        replies="fixed",
+        tool_turns=False,
         reasoning="",
+        json_schema="",
+        tools="",
+        extra="",
+        mix=(),
+        stream=(True,),
         bodies=bodies,
     )
 
@@ -127,10 +141,21 @@ def first_line(workload: Workload, *, phase: Phase, trial: int, count: int) -> i
 
 def longest_tokens(workload: Workload, most: int | None) -> tuple[int, int]:
     """Tokens of the longest prompt and the longest answer; of bodies a careful guess, `most` in all."""
+    if (trace := workload.trace) is not None:
+        # What doesn't fit is left out.
+        output = trace.longest_output if most is None else min(trace.longest_output, most // 2)
+        prompt = trace.longest_prompt
+        return prompt if most is None else min(prompt, most - output), output
     if workload.bodies is None:
         prompts = [*workload.prompt_tokens, *(one.prompt_tokens or 0 for one in workload.listed)]
         outputs = [*workload.output_tokens, *(one.output_tokens or 0 for one in workload.listed)]
-        return math.ceil(max(map(longest, prompts))), math.ceil(max(map(longest, outputs)))
+        prompt, output = math.ceil(max(map(longest, prompts))), math.ceil(max(map(longest, outputs)))
+        prompt += growth(workload, max(outputs, key=longest))
+        if (source := workload.dataset) is None:
+            return prompt, output
+        output = max(output, source.longest_output if 0 in outputs else 0)
+        # The longest prompt may be a guess, as of bodies.
+        return min(source.longest_prompt, max(1, (most or 2**31) - output)), output
     output = _GUESSED_OUTPUT if most is None else min(_GUESSED_OUTPUT, most // 2)
     prompt = workload.bodies.longest_bytes // _LEAST_BYTES_PER_TOKEN
     return prompt if most is None else min(prompt, most - output), output

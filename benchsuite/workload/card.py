@@ -3,37 +3,49 @@
 import math
 from collections.abc import Sequence
 
-from benchsuite.types import Length, Slo, Workload
-from benchsuite.workload.arrivals import warm_up_count
+from benchsuite.types import Check, Length, Slo, Workload
+from benchsuite.workload import replaying, talk
+from benchsuite.workload.arrivals import spaced, warm_up_count
+from benchsuite.workload.datasets.language import card_rows
 from benchsuite.workload.load import workload_digest
 from benchsuite.workload.points import points
+from benchsuite.workload.slo import limits_text
 from benchsuite.workload.spreads import described
+from benchsuite.workload.stages import course, length_s
 
 
 def card(workload: Workload) -> tuple[tuple[str, str], ...]:
     """Rows of (label, text), in the order to print them; texts have no line breaks."""
     same = "the same text" if workload.same == "text" else "the same number of tokens"
-    return (
+    rows = (
         ("Workload", f"{workload.name}@{workload.version}"),
         ("What it tells", workload.description),
-        ("Prompt", f"{_lengths(workload.prompt_tokens)} tokens; {same} for every server"),
+        ("Prompt", f"{_prompt(workload)}; {same} for every server"),
         ("Output", _output(workload)),
-        ("Load", _load(workload)),
+        *((("Conversation", talk.explained(workload)),) if workload.turns != 1 else ()),
+        ("Load", talk.spaced(workload, _load(workload))),
         ("Cache", _cache(workload)),
         ("Warm-up", _warm_up(workload)),
         ("Stop", _stop(workload)),
         ("Trials", _trials(workload)),
+        *((("Check", _check(workload.check)),) if workload.check is not None else ()),
         ("SLO", _slo(workload.slo)),
         ("Seed", str(workload.seed)),
         ("Digest", workload_digest(workload)),
     )
+    own = card_rows(workload) | replaying.card_rows(workload)
+    return tuple((label, own.get(label, text)) for label, text in rows)
 
 
 def measured_s(workload: Workload) -> float | None:
     """Seconds of measuring in all, without warm-up; None where requests decide when a trial stops."""
-    if workload.seconds is None:
-        return None
-    return workload.seconds * workload.trials * len(points(workload))
+    seconds = length_s(workload.stages) if workload.stages else workload.seconds
+    return None if seconds is None else seconds * workload.trials * len(points(workload))
+
+
+def _prompt(workload: Workload) -> str:
+    text = "random words" if workload.text == "random" else f"public-domain {workload.text}"
+    return f"{_lengths(workload.prompt_tokens)} tokens of {text}"
 
 
 def _output(workload: Workload) -> str:
@@ -44,15 +56,24 @@ def _output(workload: Workload) -> str:
 def _load(workload: Workload) -> str:
     if workload.batch:
         return "all at once to the backend's batch API, which answers when it likes"
+    if workload.stages:
+        return _stages(workload)
     in_flight = f"{_several(workload.concurrency)} in flight"
     if not workload.rate:
         return f"closed loop, {in_flight}"
     rates = [f"{rate:g} req/s" for rate in workload.rate if math.isfinite(rate)]
     if len(rates) < len(workload.rate):
         rates.append("all at once")
-    arrivals = "Poisson" if workload.arrivals == "poisson" else "evenly spaced"
-    kind = "offline" if rates == ["all at once"] else f"open loop with {arrivals} arrivals"
+    kind = "offline" if rates == ["all at once"] else f"open loop with {spaced(workload)}"
     return f"{kind}, {', '.join(rates)}" + (f", at most {in_flight}" if workload.concurrency else "")
+
+
+def _stages(workload: Workload) -> str:
+    """The load as it changes within a trial."""
+    parts = ", ".join(f"{course(stage)} for {stage.seconds:g} s" for stage in workload.stages)
+    if workload.stages[0].rate is None:
+        return f"closed loop in stages, in flight: {parts}"
+    return f"open loop in stages with {spaced(workload)}, req/s: {parts}"
 
 
 def _cache(workload: Workload) -> str:
@@ -61,8 +82,11 @@ def _cache(workload: Workload) -> str:
             "warm: all prompts of a point are the same, so the server can answer them from its prefix cache"
         )
     if "shared" in workload.cache:
-        length = f"{workload.shared_tokens:,} tokens" if workload.shared_tokens else "half of it"
-        return f"shared: all prompts of a point have the same beginning, {length}, which the server can reuse"
+        length = replaying.sharing(workload)
+        who = "each prompt of a point has a" if workload.groups > 1 else "all prompts of a point have the same"
+        return f"shared: {who} beginning, {length}, which the server can reuse"
+    if workload.turns != 1:
+        return f"cold: {talk.CACHING}"
     return "cold: every prompt begins with words of its own, so no prefix cache can help"
 
 
@@ -76,9 +100,26 @@ def _warm_up(workload: Workload) -> str:
     return text
 
 
+def _check(check: Check) -> str:
+    right = {
+        "exact": "the answer is what is expected",
+        "contains": "the answer has in it what is expected",
+        "regex": "the answer matches a pattern",
+        "json-schema": "the answer is JSON as it should be",
+        "choice": f"the answer names the right one of {', '.join(check.choices)}",
+    }
+    return f"{check.kind}: {right[check.kind]}"
+
+
 def _stop(workload: Workload) -> str:
+    if workload.requests is None and workload.seconds is None and workload.dataset is not None:
+        return "a trial asks each item once"
+    if workload.requests is None and workload.seconds is None and workload.trace is not None:
+        return "a trial ends with the trace"
     if workload.batch:
         return f"a trial is a batch of {workload.requests:,} requests"
+    if workload.stages:
+        return f"a trial stops with its stages, after {length_s(workload.stages):g} s"
     if workload.requests is not None:
         return f"a trial stops after {workload.requests:,} requests"
     return f"a trial stops after {workload.seconds:g} s"
@@ -95,8 +136,8 @@ def _trials(workload: Workload) -> str:
 
 
 def _slo(slo: Slo) -> str:
-    limits = (("TTFT", slo.ttft_ms), ("TPOT", slo.tpot_ms), ("E2E", slo.e2e_ms))
-    return ", ".join(f"{name} ≤ {limit:g} ms" for name, limit in limits if limit is not None) or "none"
+    named = f"{slo.preset}: " if slo.preset else ""
+    return f"{named}{limits_text(slo) or 'none'}"
 
 
 def _lengths(values: Sequence[Length]) -> str:

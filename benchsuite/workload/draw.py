@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from benchsuite.types import Lengths, Noun, Phase, Point, Workload
+from benchsuite.types import Lengths, Message, Noun, Phase, Point, Workload
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,16 +19,30 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     items: Sequence["Item"] = ()
     rows: Sequence["Row"] = ()
 
+    @property
+    def has_images(self) -> bool:
+        """Does any of the dataset's messages hold an image?"""
+        return any('"image_url"' in message.parts for item in self.items for message in item.messages)
+
+    @property
+    def has_tools(self) -> bool:
+        """Are there tools, or calls of them, in any of the dataset's items?"""
+        return any(
+            item.tools or any(message.tool_calls or message.role == "tool" for message in item.messages)
+            for item in self.items
+        )
+
 
 class Item(Noun, frozen=True, kw_only=True):
-    """One prompt of a dataset: its messages, as (role, content, parts) each, and what is known of its answer.
+    """One prompt of a dataset: its messages, the tools that go with it (JSON, OpenAI form), what it should give.
 
-    `expected`: the right answer, for the workload's check. `output_tokens` and `prompt_tokens`: 0 where the
-    file doesn't say.
+    `expected`: the right answer, for the workload's check; empty: none. `output_tokens` and `prompt_tokens`:
+    0 where the file doesn't say.
     """
 
-    messages: tuple[tuple[str, str, str], ...]
+    messages: tuple[Message, ...]
     expected: str = ""
+    tools: str = ""
     prompt_tokens: int = 0
     output_tokens: int = 0
 
@@ -50,7 +64,8 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a trial's requests follow from: the same draw gives the same requests, to the byte.
 
     `seed` decides words, lengths and arrivals; `nonce` only what makes prompts new for a cache. `trial` 0 is
-    warm-up. `lengths` None: bodies are sent as they are.
+    warm-up. `lengths` None: bodies are sent as they are. `again`: the trial, or a part of it, may have been
+    sent so often before.
     """
 
     workload: Workload
@@ -61,6 +76,12 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
     lengths: Lengths | None
     material: Material = Material()
+    again: int = 0
+
+    @property
+    def own_nonce(self) -> str:
+        """What makes a prompt's own words new for a cache, even where its trial was sent before."""
+        return f"{self.nonce} again {self.again}" if self.again else self.nonce
 
     @property
     def place(self) -> str:

@@ -2,16 +2,32 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Arrivals, CacheMode, Length, Reasoning, Slo, Workload
-from benchsuite.workload import schema
+from benchsuite.types import (
+    Arrivals,
+    CacheMode,
+    Check,
+    Length,
+    LoadStage,
+    Reasoning,
+    Slo,
+    Source,
+    Spread,
+    Text,
+    Workload,
+)
+from benchsuite.workload import replaying, schema, talk
+from benchsuite.workload.datasets import language
+from benchsuite.workload.points import check_unlisted
+from benchsuite.workload.stages import exchanged
 
 
 def load(name_or_path: str) -> Workload:
@@ -37,6 +53,13 @@ def load(name_or_path: str) -> Workload:
     return schema.parsed(files("benchsuite_workloads").joinpath(file).read_text(encoding="utf-8"), file)
 
 
+def folder_of(name_or_path: str) -> Path:
+    """Where the paths in a workload count from: the folder that it stands in."""
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        return Path(name_or_path).parent
+    return Path(str(files("benchsuite_workloads")))
+
+
 def shipped() -> tuple[str, ...]:
     """Names of the standard workloads with their versions, e.g. `chat@1`; oldest version first."""
     entries = (entry.name for entry in files("benchsuite_workloads").iterdir())
@@ -49,46 +72,91 @@ def overridden(
     *,
     prompt_tokens: Sequence[Length] | Length | None = None,
     output_tokens: Sequence[Length] | Length | None = None,
+    text: Text | None = None,
     concurrency: Sequence[int] | int | None = None,
     rate: Sequence[float] | float | None = None,
     arrivals: Arrivals | None = None,
+    arrivals_cv: float | None = None,
+    burst_size: int | None = None,
+    stages: Sequence[LoadStage] | None = None,
     batch: bool | None = None,
     requests: int | None = None,
     seconds: float | None = None,
     trials: int | None = None,
+    sweep: Literal["grid", "zip"] | None = None,
+    order: Literal["blocks", "listed"] | None = None,
+    engine: Mapping[str, Sequence[str]] | None = None,
     cache: Sequence[CacheMode] | CacheMode | None = None,
     reasoning: Reasoning | None = None,
     seed: int | None = None,
+    trace: Source | None = None,
+    time_scale: float | None = None,
+    hit_ratio: Sequence[float] | float | None = None,
+    groups: int | None = None,
+    zipf: float | None = None,
+    shared_tokens: int | None = None,
+    turns: Length | None = None,
+    user_tokens: Length | None = None,
+    think_s: float | Spread | None = None,
+    replies: Literal["fixed", "real"] | None = None,
+    dataset: Source | None = None,
+    check: Check | None = None,
     slo: Slo | None = None,
 ) -> Workload:
     """The workload with some of it changed; None leaves a field as it is.
 
     Only a concurrency makes it a closed loop, only a rate an open one; requests and seconds
-    replace each other. `batch` takes the place of any load that the workload has, and makes it one trial
-    unless more are asked for. Values are held to the same rules as in a file (UsageError).
+    replace each other. Stages take the place of any load and end, and a load takes theirs. `batch` takes the
+    place of any load that the workload has, and makes it one trial unless more are asked for. Values are held to the same rules as in a file (UsageError).
     """
     given = {
         "prompt_tokens": prompt_tokens,
         "output_tokens": output_tokens,
+        "text": text,
         "concurrency": concurrency,
         "rate": rate,
         "arrivals": arrivals,
+        "arrivals_cv": arrivals_cv,
+        "burst_size": burst_size,
+        "stages": stages,
         "batch": batch,
         "requests": requests,
         "seconds": seconds,
         "trials": trials,
+        "sweep": sweep,
+        "order": order,
+        "engine": None if engine is None else {**workload.engine, **engine},
         "cache": cache,
         "reasoning": reasoning,
         "seed": seed,
+        "trace": trace,
+        "time_scale": time_scale,
+        "hit_ratio": hit_ratio,
+        "groups": groups,
+        "zipf": zipf,
+        "shared_tokens": shared_tokens,
+        "turns": turns,
+        "user_tokens": user_tokens,
+        "think_s": think_s,
+        "replies": replies,
+        "dataset": dataset,
+        "check": check,
     }
     changes: dict[str, object] = {
         field: schema.read(field, value, field.replace("_", " "))
         for field, value in given.items()
         if value is not None
     }
+    check_unlisted(workload, changes)
     for one, other, unset in (("concurrency", "rate", ()), ("requests", "seconds", None)):
         if (one in changes) != (other in changes):
             changes[other if one in changes else one] = unset
+    changes = exchanged(workload, changes)
+    changes |= language.exchanged(dataset, given)
+    changes |= replaying.exchanged(workload, given)
+    changes |= talk.exchanged(workload, changes)
+    if workload.dataset is not None and dataset is None and cache is not None:
+        changes["salted"] = True
     if batch and not workload.batch:
         changes = {"concurrency": (), "rate": (), "trials": 1} | changes
     elif workload.batch and (concurrency is not None or rate is not None):
@@ -96,21 +164,6 @@ def overridden(
     if slo is not None:
         changes["slo"] = slo
     return schema.made({**schema.fields_of(workload), **changes}, "")
-
-
-def parse_slo(text: str) -> Slo:
-    """Limits as people type them: `ttft=500ms,tpot=50ms,e2e=10s`; a bare number is milliseconds."""
-    limits: dict[str, float] = {}
-    known = [field.removesuffix("_ms") for field in Slo.__struct_fields__]
-    for part in text.split(","):
-        name, _, amount = (piece.strip().lower() for piece in part.partition("="))
-        if name not in known:
-            nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
-            raise UsageError(f"unknown limit {name!r} in {text!r}; did you mean {nearest}=500ms?")
-        if f"{name}_ms" in limits:
-            raise UsageError(f"{name} has two limits in {text!r}; give one")
-        limits[f"{name}_ms"] = _milliseconds(amount, f"the limit of {name} in {text!r}")
-    return msgspec.convert(limits, Slo)
 
 
 def workload_digest(workload: Workload) -> str:
@@ -129,6 +182,10 @@ def workload_digest(workload: Workload) -> str:
         asked["bodies"] = {"number": workload.bodies.number, "sha256": workload.bodies.sha256}
     if len(workload.cache) == 1 and "cache" in asked:
         asked["cache"] = workload.cache[0]
+    if workload.dataset is not None:
+        asked["dataset"] = language.asked_of(workload.dataset)
+    if workload.trace is not None:
+        asked["trace"] = replaying.asked_of(workload.trace)
     # Which server answers is no part of the question.
     for axis in ("models", "engine"):
         asked.pop(axis, None)
@@ -136,18 +193,3 @@ def workload_digest(workload: Workload) -> str:
     # JSON knows no infinity: msgspec would write null.
     fields["rate"] = ["inf" if math.isinf(rate) else rate for rate in workload.rate]
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
-
-
-def _milliseconds(amount: str, what: str) -> float:
-    number, factor = amount, 1.0
-    for unit, unit_ms in (("ms", 1.0), ("us", 0.001), ("s", 1000.0)):
-        if amount.endswith(unit):
-            number, factor = amount.removesuffix(unit), unit_ms
-            break
-    try:
-        value = float(number) * factor
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise UsageError(f"{what} must be a time such as 500ms or 2s, not {amount!r}")
-    return value

@@ -4,12 +4,14 @@ import secrets
 from collections.abc import Iterator
 
 from benchsuite.types import Lengths, Phase, Point, Request, Workload
-from benchsuite.workload import bodies, prompts
+from benchsuite.workload import bodies, conversations, datasets, prompts, traces
 from benchsuite.workload.arrivals import warm_up_count
 from benchsuite.workload.draw import Draw, Material
-from benchsuite.workload.prompts import SALT_BITS, shared_prefix
+from benchsuite.workload.prompts import shared_prefixes
+from benchsuite.workload.mix import mixed
+from benchsuite.workload.texts import SALT_BITS
 
-__all__ = ["SALT_BITS", "Draw", "Material", "new_nonce", "plan", "shared_prefix", "warm_up_count"]
+__all__ = ["SALT_BITS", "Draw", "Material", "new_nonce", "plan", "shared_prefixes", "warm_up_count"]
 
 
 def new_nonce() -> str:
@@ -27,6 +29,7 @@ def plan(
     nonce: str,
     lengths: Lengths | None,
     material: Material | None = None,
+    again: int = 0,
 ) -> Iterator[Request]:
     """The requests of one trial in the order of their index, made as they are taken.
 
@@ -35,6 +38,7 @@ def plan(
     `warm_up_count`, except that a closed loop with warm-up seconds goes on to the workload's
     most. Arrivals and all words but the salt don't depend on `nonce`. A prompt too short for the
     server's chat template is a UsageError, at once. `material`: what the workload's files hold.
+    `again`: the trial may have been sent so often before; then only what makes its prompts new is another.
     """
     draw = Draw(
         workload=workload,
@@ -45,5 +49,17 @@ def plan(
         nonce=nonce,
         lengths=lengths,
         material=material or Material(),
+        again=again,
     )
+    return mixed(draw, _planned(draw))
+
+
+def _planned(draw: Draw) -> Iterator[Request]:
+    """The requests by what their prompts come from."""
+    if draw.workload.dataset is not None:
+        return datasets.planned(draw)
+    if draw.workload.trace is not None:
+        return traces.planned(draw)
+    if draw.point.talks and not draw.material.bodies:
+        return conversations.planned(draw)
     return bodies.planned(draw) if draw.material.bodies else prompts.planned(draw)

@@ -1,12 +1,16 @@
 """The points of a workload: what its axes make together."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from itertools import product
 from typing import Any
 
 from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Length, Listed, Point, Spread, Workload
-from benchsuite.workload.spreads import mean
+from benchsuite.workload.spreads import mean, most
+
+_AXES = ("prompt tokens", "output tokens", "rate", "concurrency", "cache", "hit ratio", "stream")
+_LISTED = ("prompt_tokens", "output_tokens", "rate", "concurrency", "cache", "hit_ratio")
 
 
 def points(workload: Workload) -> tuple[Point, ...]:
@@ -18,30 +22,90 @@ def points(workload: Workload) -> tuple[Point, ...]:
     if workload.listed:
         found = [_listed(workload, one) for one in workload.listed]
     else:
-        axes: list[Sequence[Any]] = [
-            workload.prompt_tokens,
-            workload.output_tokens,
-            workload.rate or (None,),
-            workload.concurrency or (None,),
-            *_cache_axes(workload),
-            workload.stream,
-        ]
-        found = list(_zipped(axes) if workload.sweep == "zip" else product(*axes))
+        axes = _axes_of(workload)
+        found = list(_zipped(axes) if workload.sweep == "zip" else _grid(axes))
     return tuple(_point(workload, index, *values) for index, values in enumerate(found))
 
 
-def _cache_axes(workload: Workload) -> tuple[Sequence[Any], Sequence[Any]]:
-    return workload.cache, workload.hit_ratio or (None,)
+def _grid(axes: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Each combination once: a hit ratio goes with the cache mode that shares, and with no other."""
+    every = (
+        (*rest, cache, ratio if cache == "shared" else None, stream)
+        for *rest, cache, ratio, stream in product(*axes)
+    )
+    return list(dict.fromkeys(every))
+
+
+def own_instants(workload: Workload, point: Point) -> bool:
+    """Does the point send a trace's rows when they came, rather than as a load of the workload's own says?"""
+    listed = workload.listed[point.index].rate if workload.listed else None
+    own_load = workload.rate or point.concurrency or point.stages or workload.batch or listed
+    return workload.trace is not None and not own_load
+
+
+def _trace_rate(workload: Workload) -> float:
+    """Requests a second that a trace asks for, on the mean; 0: it isn't read yet."""
+    trace = workload.trace
+    assert trace is not None
+    if not trace.used:
+        return 0.0
+    cut = workload.requests is None and trace.used + trace.dropped < trace.number
+    seconds = (workload.seconds or 0.0) if cut else trace.seconds / workload.time_scale
+    return float(f"{trace.used / seconds:.6g}") if seconds else float(trace.used)
+
+
+def check_points(workload: Workload, where: str) -> None:
+    """Refuse axes that make no points together: a UsageError that begins with `where`."""
+    several = [name for name, axis in zip(_AXES, _axes_of(workload), strict=True) if len(axis) > 1]
+    if workload.listed and several:
+        raise UsageError(
+            f"{where}[sweep] points says itself what varies: give {several[0]} one value, for those points "
+            "that have none of their own"
+        )
+    try:
+        points(workload)
+    except UsageError as error:
+        raise UsageError(f"{where}{error}") from None
+
+
+def check_unlisted(workload: Workload, fields: Collection[str]) -> None:
+    """Refuse to change what the workload's listed points say themselves: a UsageError."""
+    for name in _LISTED:
+        if name in fields and any(getattr(one, name) is not None for one in workload.listed):
+            raise UsageError(
+                f"--{name.replace('_', '-')}: {workload.name}@{workload.version} lists its points, which say "
+                "that themselves; leave it out, or change [sweep] points in a copy of the file"
+            )
+
+
+def _axes_of(workload: Workload) -> list[Sequence[Any]]:
+    """The values of each axis, in the order of `_AXES`."""
+    return [
+        workload.prompt_tokens,
+        workload.output_tokens,
+        workload.rate or (None,),
+        workload.concurrency or (None,),
+        workload.cache,
+        workload.hit_ratio or (None,),
+        workload.stream,
+    ]
 
 
 def _zipped(axes: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """The axes side by side; those of one value go with every point."""
     sizes = {len(axis) for axis in axes} - {1}
     if len(sizes) > 1:
-        least, *_, most = sorted(sizes)
-        raise UsageError(f"zip needs lists of one length, and there are some of {least} and of {most} values")
+        lists = [f"{len(axis)} {name}" for name, axis in zip(_AXES, axes, strict=True) if len(axis) > 1]
+        raise UsageError(
+            f'[sweep] combine = "zip" (--sweep zip) puts lists of one length side by side, and there are '
+            f"{' and '.join(lists)}; give each as many values, or one"
+        )
     size = max(sizes, default=1)
-    return list(zip(*(axis if len(axis) > 1 else list(axis) * size for axis in axes), strict=True))
+    side_by_side = zip(*(axis if len(axis) > 1 else list(axis) * size for axis in axes), strict=True)
+    return [
+        (*rest, cache, ratio if cache == "shared" else None, stream)
+        for *rest, cache, ratio, stream in side_by_side
+    ]
 
 
 def _listed(workload: Workload, one: Listed) -> tuple[Any, ...]:
@@ -71,6 +135,11 @@ def _point(
 ) -> Point:
     if workload.stages:
         rate, cap = _of_stages(workload)
+    if workload.trace is not None:
+        # As long as its rows are, on the mean.
+        prompt, output = round(workload.trace.prompt_tokens), round(workload.trace.output_tokens)
+        if rate is None and cap is None and not workload.batch:
+            rate = _trace_rate(workload)
     return Point(
         index=index,
         prompt_tokens=round(mean(prompt)),
@@ -84,7 +153,15 @@ def _point(
         hit_ratio=hit_ratio,
         stream=stream,
         stages=workload.stages,
+        turns=mean(workload.turns),
+        think_s=mean(workload.think_s) if workload.turns != 1 else 0.0,
+        grows_tokens=growth(workload, output),
     )
+
+
+def growth(workload: Workload, output: Length | float) -> int:
+    """How many tokens the last prompt of the longest conversation can have beyond its first one."""
+    return math.ceil((most(workload.turns) - 1) * (most(output) + most(workload.user_tokens)))
 
 
 def _of_stages(workload: Workload) -> tuple[float | None, int | None]:

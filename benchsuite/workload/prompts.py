@@ -1,110 +1,142 @@
 """Synthetic prompts: words that cost what was asked on the server, new for its cache where they should be."""
 
-import math
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Lengths, Message, Point, Request, Workload
+from benchsuite.types import Lengths, Message, Request, Workload
+from benchsuite.workload import groups
 from benchsuite.workload.arrivals import offsets_ns
-from benchsuite.workload.draw import Draw, number
-from benchsuite.workload.fit import words as all_words
+from benchsuite.workload.draw import Draw
+from benchsuite.workload.drawn import output_lengths, prompt_lengths
+from benchsuite.workload.texts import writing
 
-SALT_BITS = 60
-"""How unlikely two prompts are to begin alike: one in 2**60, where the prompt is long enough."""
+_KEPT = 4096
+"""Pieces of prefixes that are kept once they are written."""
 
-_OFFSETS = 4096
+
+class Prompt(NamedTuple):
+    """A prompt's text; its first `shared_chars` characters, `shared_tokens` on the server, are its group's."""
+
+    text: str
+    group: int | None = None
+    shared_chars: int = 0
+    shared_tokens: int | None = None
 
 
 def planned(draw: Draw) -> Iterator[Request]:
     """The requests of a trial whose prompts are made up."""
     point, phase, workload = draw.point, draw.phase, draw.workload
-    text = _texts(draw)
-    shared_chars = len(shared_prefix(draw))
+    prompt = prompting(draw)
+    lengths = prompt_lengths(draw, least_tokens(draw)), output_lengths(draw)
     return (
         Request(
             index=index,
             phase=phase,
-            messages=(Message(role="user", content=text(index)),),
-            max_output_tokens=point.output_tokens,
-            min_output_tokens=point.output_tokens,
+            messages=(Message(role="user", content=made.text),),
+            max_output_tokens=output,
+            min_output_tokens=output,
             cache=point.cache,
             due_offset_ns=offset_ns,
-            prompt_tokens=point.prompt_tokens,
-            shared_chars=shared_chars,
+            prompt_tokens=tokens,
+            reusable_tokens=made.shared_tokens,
+            shared_chars=made.shared_chars,
+            group=made.group,
             reasoning=workload.reasoning,
             stream=point.stream,
         )
-        for index, offset_ns in enumerate(offsets_ns(draw))
+        for index, (offset_ns, tokens, output) in enumerate(zip(offsets_ns(draw), *lengths, strict=False))
+        for made in (prompt(index, tokens),)
     )
 
 
-def shared_prefix(draw: Draw) -> str:
-    """What all prompts of a point begin with, up to the blank before their own words; empty: nothing.
-
-    It is the same in warm-up and in each trial, so that only the first request finds it uncached.
-    """
-    workload, point, seed, nonce, lengths = draw.workload, draw.point, draw.seed, draw.nonce, draw.lengths
-    if point.cache != "shared" or lengths is None:
-        return ""
-    words, size = _vocabulary(workload, point, lengths)
-    count = min(
-        size - 1, max(1, (workload.shared_tokens or point.prompt_tokens // 2) - _overhead(workload, lengths))
-    )
-    place = f"shared {point.index}"
-    salt = _chosen(words, min(count, _salt_size(words)), number(f"salt {seed} {nonce} {place}"))
-    body = random.Random(f"words {seed} {place}").choices(words, k=count - len(salt))
-    return "".join(f"{word} " for word in (*salt, *body))
-
-
-def _vocabulary(workload: Workload, point: Point, lengths: Lengths) -> tuple[Sequence[str], int]:
-    """The words that prompts are made of, and how many of them a prompt has."""
+def prompting(draw: Draw) -> Callable[[int, int], Prompt]:
+    """A function from a request's index and its length in tokens to its prompt."""
+    point, workload = draw.point, draw.workload
+    lengths = draw.lengths
+    assert lengths is not None
     overhead = _overhead(workload, lengths)
-    size = point.prompt_tokens - overhead
-    least = 2 if point.cache == "shared" else 1
-    if size < least:
-        raise UsageError(
-            f"a prompt of {point.prompt_tokens} tokens is too short for this server, "
-            f"whose chat template takes {overhead}: ask for {overhead + least} or more"
+    _check_room(draw, overhead)
+    warm = point.cache == "warm"
+    write = writing(draw, draw.nonce if warm else draw.own_nonce)
+    prefix, group_of = prefixing(draw), groups.grouping(draw)
+    place = f"{point.index}" if warm else draw.place
+
+    def prompt(index: int, tokens: int) -> Prompt:
+        which = f"{place} {0 if warm else index}"
+        shared = groups.shared_tokens(workload, point, tokens, overhead)
+        if not shared:
+            known = 0 if point.cache == "shared" and workload.same == "tokens" else None
+            return Prompt(write(which, tokens - overhead), shared_tokens=known)
+        group = group_of(index)
+        beginning = prefix(group, shared - overhead)
+        return Prompt(
+            text=beginning + write(which, tokens - shared),
+            group=group,
+            shared_chars=len(beginning),
+            shared_tokens=shared if workload.same == "tokens" else None,
         )
-    return (all_words() if workload.same == "text" else lengths.words), size
+
+    return prompt
+
+
+def shared_prefixes(draw: Draw) -> tuple[str, ...]:
+    """What the prompts of each group of a point begin with, up to the blank before their own words.
+
+    They are the same in warm-up and in each trial, so that only the first request of a group finds its prefix
+    uncached. Empty where nothing is shared.
+    """
+    workload, point, lengths = draw.workload, draw.point, draw.lengths
+    if point.cache != "shared" or lengths is None:
+        return ()
+    overhead = _overhead(workload, lengths)
+    shared = groups.shared_tokens(workload, point, point.prompt_tokens, overhead)
+    if not shared:
+        return ()
+    prefix = prefixing(draw)
+    return tuple(prefix(group, shared - overhead) for group in range(workload.groups))
+
+
+def prefixing(draw: Draw) -> Callable[[int, int], str]:
+    """A function from a group and a number of tokens to what its prompts begin with, a blank at its end.
+
+    Where prompts differ in length it is made of pieces, so that longer ones begin as shorter ones do.
+    """
+    write, point = writing(draw, draw.nonce), draw.point
+    step = groups.STEP_TOKENS if point.prompt_spread is not None else 0
+    overhead = 0 if draw.lengths is None else _overhead(draw.workload, draw.lengths)
+
+    @lru_cache(maxsize=_KEPT)
+    def piece(name: str, tokens: int, salted: bool) -> str:
+        return write(name, tokens, salted) + " "
+
+    def prefix(group: int, tokens: int) -> str:
+        name = f"shared {point.index} {group}"
+        # The first piece goes with the template.
+        sizes = [min(tokens, step - overhead % step)] if step else [tokens]
+        rest = tokens - sizes[0]
+        sizes += [step] * (rest // step if step else 0) + ([rest % step] if step and rest % step else [])
+        return "".join(piece(f"{name} {place} {size}", size, not place) for place, size in enumerate(sizes))
+
+    return prefix
+
+
+def least_tokens(draw: Draw) -> int:
+    """Tokens of the shortest prompt that the server's chat template leaves room for."""
+    assert draw.lengths is not None
+    return _overhead(draw.workload, draw.lengths) + (2 if draw.point.cache == "shared" else 1)
+
+
+def _check_room(draw: Draw, overhead: int) -> None:
+    """Refuse prompts that are shorter than the server's chat template."""
+    asked, least = draw.point.prompt_tokens, least_tokens(draw)
+    if asked < least:
+        raise UsageError(
+            f"a prompt of {asked} tokens is too short for this server, "
+            f"whose chat template takes {overhead}: ask for {least} or more"
+        )
 
 
 def _overhead(workload: Workload, lengths: Lengths) -> int:
     return 0 if workload.same == "text" else lengths.overhead
-
-
-def _salt_size(words: Sequence[str]) -> int:
-    return math.ceil(SALT_BITS / math.log2(max(2, len(words))))
-
-
-def _texts(draw: Draw) -> Callable[[int], str]:
-    """A function from a request's index to its prompt."""
-    workload, point, seed, nonce, lengths = draw.workload, draw.point, draw.seed, draw.nonce, draw.lengths
-    assert lengths is not None
-    words, size = _vocabulary(workload, point, lengths)
-    prefix = shared_prefix(draw)
-    size -= prefix.count(" ")
-    salt_size = min(size, _salt_size(words))
-    body_size = size - salt_size
-    # Drawing every word of every prompt would be slow: a body is a window of one long draw.
-    pool = random.Random(f"words {seed}").choices(words, k=body_size + _OFFSETS)
-    warm = point.cache == "warm"
-    place = f"{point.index}" if warm else draw.place
-
-    def text(index: int) -> str:
-        which = f"{place} {0 if warm else index}"
-        start = number(f"body {seed} {which}") % _OFFSETS
-        salt = _chosen(words, salt_size, number(f"salt {seed} {nonce} {which}"))
-        return prefix + " ".join(salt + pool[start : start + body_size])
-
-    return text
-
-
-def _chosen(words: Sequence[str], size: int, number: int) -> list[str]:
-    """`size` words, chosen by the digits of `number` in base `len(words)`."""
-    chosen = []
-    for _ in range(size):
-        number, place = divmod(number, len(words))
-        chosen.append(words[place])
-    return chosen

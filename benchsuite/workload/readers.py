@@ -118,9 +118,14 @@ def axis(one: Reader) -> Reader:
 
 
 def as_json(kind: type, what: str) -> Reader:
-    """A table or list as the JSON text that is sent; such text itself is taken, too."""
+    """A table or list as the JSON text that is sent; such text itself is taken, too, and a .json file's name.
+
+    The file is read later, by who knows the workload's folder.
+    """
 
     def read(value: object) -> str:
+        if isinstance(value, str) and value.endswith(".json"):
+            return value
         if isinstance(value, str):
             try:
                 value = json.loads(value)
@@ -178,7 +183,9 @@ def _quantiles(value: object) -> tuple[tuple[float, float], ...]:
 
 
 def spread(value: object, least: float = 1.0) -> Spread:
-    """A distribution written as a table."""
+    """A distribution written as a table; one that was read before is taken as it is."""
+    if isinstance(value, Spread):
+        return value
     known: dict[str, Reader] = {
         "kind": choice(*_SPREADS),
         "mean": positive,
@@ -228,7 +235,10 @@ def source(value: object) -> Source:
     """A file: its name, or a table with its format."""
     if isinstance(value, str):
         return Source(file=text(value))
-    found = fields(value, {"file": text, "format": text}, '{ file = "prompts.jsonl" }')
+    if isinstance(value, Source):
+        return value
+    known = dict.fromkeys(("file", "format", "column", "split", "sha256"), text)
+    found = fields(value, known, '{ file = "prompts.jsonl" }')
     if "file" not in found:
         raise ValueError('must name a file: { file = "prompts.jsonl" }')
     return Source(**found)
@@ -295,6 +305,8 @@ def texts(value: object) -> tuple[str, ...]:
 
 def check(value: object) -> Check:
     """How answers are judged."""
+    if isinstance(value, Check):
+        return value
     schema = as_json(dict, "a JSON schema as a table")
     known: dict[str, Reader] = {
         "kind": choice("exact", "contains", "regex", "json-schema", "choice"),

@@ -13,9 +13,12 @@ from typing import Any, Final, get_args
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Arrivals, CacheMode, Reasoning, Slo, Spread, Text, Workload
-from benchsuite.workload import readers
+from benchsuite.types import Arrivals, CacheMode, Length, Reasoning, Slo, Spread, Text, Workload
+from benchsuite.workload import checks, readers, replaying, talk
+from benchsuite.workload.datasets import language
+from benchsuite.workload.points import check_points
 from benchsuite.workload.readers import Reader, axis, choice, length, whole
+from benchsuite.workload.slo import slo_of
 
 _TOKENS: Final = axis(length(1))
 _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
@@ -74,7 +77,7 @@ _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
 )
 """How each field of a `Workload` (and of its `Slo`) is read."""
 
-_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+FIELDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "name": "name",
         "version": "version",
@@ -130,9 +133,11 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Where a field stands in a file: `section.key`, or `key` at the top."""
 
-_SECTIONS: Final = tuple(dict.fromkeys(key.split(".")[0] for key in _FIELDS if "." in key))
-_REQUIRED: Final = ("name", "version", "description")
+SECTIONS: Final = tuple(dict.fromkeys(key.split(".")[0] for key in FIELDS if "." in key))
+REQUIRED: Final = ("name", "version", "description")
+_MOST_SHOWN: Final = 80
 _LENGTHS: Final = ("prompts.tokens", "outputs.tokens")
+_LEAST_CV, _MOST_CV = 0.01, 100.0
 
 
 def parsed(text: str, source: str) -> Workload:
@@ -143,23 +148,27 @@ def parsed(text: str, source: str) -> Workload:
         raise UsageError(f"{source}: {error}") from None
     values: dict[str, Any] = {}
     for key, value in _keys(table, source):
-        if key not in _FIELDS:
+        if key not in FIELDS:
             raise UsageError(f"{source}: unknown key {label(key)}; did you mean {label(_nearest(key))}?")
-        values[_FIELDS[key]] = read(_FIELDS[key], value, f"{source}: {label(key)}")
-    for key in _REQUIRED:
-        if _FIELDS[key] not in values:
+        values[FIELDS[key]] = read(FIELDS[key], value, f"{source}: {label(key)}")
+    for key in REQUIRED:
+        if FIELDS[key] not in values:
             raise UsageError(f"{source}: {label(key)} is missing")
     if values.get("batch"):
         # Each is a batch of its own, and paid for.
         values.setdefault("trials", 1)
     for key in _LENGTHS:
-        if "trace" not in values and "dataset" not in values and _FIELDS[key] not in values:
+        if "trace" not in values and "dataset" not in values and FIELDS[key] not in values:
             raise UsageError(f"{source}: {label(key)} is missing")
         # 0: as long as each row of the file says.
-        values.setdefault(_FIELDS[key], (0,))
+        values.setdefault(FIELDS[key], (0,))
+    if "dataset" in values:
+        # Word for word, unless it is said that no cache may know them.
+        values["salted"] = "cache" in values
     # A `Workload` made by hand has random words, as all had before there were others.
     values.setdefault("text", "prose")
-    slo = Slo(**{field: values.pop(field) for field in Slo.__struct_fields__ if field in values})
+    limits = {field: values.pop(field) for field in Slo.__struct_fields__ if field in values}
+    slo = slo_of(limits, f"{source}: [slo] ")
     return made({**values, "slo": slo}, f"{source}: ")
 
 
@@ -174,7 +183,8 @@ def read(field: str, value: object, where: str) -> object:
 def _shown(value: object) -> str:
     """A value as it was written: options give tuples, files give what TOML has."""
     if not isinstance(value, tuple):
-        return repr(value)
+        text = repr(value)
+        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
     return ",".join(f"{each:g}" if isinstance(each, float) else repr(each) for each in value)
 
 
@@ -185,8 +195,14 @@ def made(fields: Mapping[str, Any], where: str) -> Workload:
         _check_batch(workload, where)
     elif not (workload.concurrency or workload.rate or workload.stages or _has_load(workload)):
         raise UsageError(f"{where}say how hard to press: a concurrency, a rate, or both")
+    language.refuse(workload, where)
+    checks.refuse(workload, where)
     _check_end(workload, where)
+    _check_arrivals(workload, where)
+    replaying.check(workload, where)
     _check_cache(workload, where)
+    talk.check(workload, where)
+    check_points(workload, where)
     return workload
 
 
@@ -200,7 +216,7 @@ def _has_load(workload: Workload) -> bool:
 def _check_end(workload: Workload, where: str) -> None:
     """A trial has one end: so many requests, so many seconds, or that of its stages or trace."""
     ends = (workload.requests is not None) + (workload.seconds is not None)
-    if ends > 1 or not (ends or workload.stages or workload.trace):
+    if ends > 1 or not (ends or workload.stages or workload.trace or workload.dataset):
         raise UsageError(f"{where}say when a trial stops: either requests or seconds")
     if workload.stages and (ends or workload.concurrency or workload.rate):
         raise UsageError(
@@ -218,6 +234,26 @@ def _check_end(workload: Workload, where: str) -> None:
         raise UsageError(f"{where}{min(rates):g} req/s needs {needed:g} seconds or more per trial")
 
 
+def _check_arrivals(workload: Workload, where: str) -> None:
+    """How requests are spaced tells something only where there is a rate; each way has its own numbers."""
+    rates = [*workload.rate, *(point.rate for point in workload.listed if point.rate)]
+    staged = any(stage.rate is not None for stage in workload.stages)
+    kind, cv, size = workload.arrivals, workload.arrivals_cv, workload.burst_size
+    if kind != "poisson" and not staged and all(map(math.isinf, rates)):
+        raise UsageError(f"{where}arrivals space the requests of a rate: say a rate, or leave arrivals out")
+    if cv != 1 and kind not in {"gamma", "burst"}:
+        raise UsageError(f'{where}a cv goes with arrivals "gamma" or "burst", not with "{kind}"')
+    if not _LEAST_CV <= cv <= _MOST_CV:
+        raise UsageError(f"{where}a cv of arrivals must be from {_LEAST_CV:g} to {_MOST_CV:g}, not {cv:g}")
+    if size > 1 and kind != "burst":
+        raise UsageError(f'{where}a burst size goes with arrivals "burst", not with "{kind}"')
+    if size == 1 and kind == "burst":
+        advice = "set [load] burst_size" if where else "add --burst-size N"
+        raise UsageError(f"{where}say how many requests come at once in a burst: {advice}")
+    if workload.stages and any(point.concurrency or point.rate for point in workload.listed):
+        raise UsageError(f"{where}stages are the load of every point: leave it out of those of the sweep")
+
+
 def _check_cache(workload: Workload, where: str) -> None:
     """What is shared needs a mode that shares, and leaves something of each prompt."""
     asked = {
@@ -231,12 +267,23 @@ def _check_cache(workload: Workload, where: str) -> None:
             raise UsageError(f'{where}{name} goes with the cache mode "shared"')
     if workload.shared_tokens and workload.hit_ratio:
         raise UsageError(f"{where}say how much is shared: either shared_tokens or a hit_ratio")
+    drawn = [one for one in _prompt_lengths(workload) if isinstance(one, Spread)]
+    if drawn and "warm" in {*workload.cache, *(point.cache for point in workload.listed)}:
+        raise UsageError(
+            f"{where}a warm cache is asked one prompt again and again: give one length, "
+            'or the cache mode "shared"'
+        )
     shortest = min(prompt for prompt in map(_least, workload.prompt_tokens))
     if workload.shared_tokens and shortest and workload.shared_tokens >= shortest:
         raise UsageError(
             f"{where}{workload.shared_tokens} shared tokens leave nothing of a prompt of "
             f"{shortest:g} that is its own"
         )
+
+
+def _prompt_lengths(workload: Workload) -> list[Length]:
+    listed = (point.prompt_tokens for point in workload.listed)
+    return [*workload.prompt_tokens, *(one for one in listed if one is not None)]
 
 
 def _least(length: int | Spread) -> float:
@@ -250,7 +297,7 @@ def _check_batch(workload: Workload, where: str) -> None:
     """A batch is pressed by nobody: the server takes its requests when it likes."""
     if workload.concurrency or workload.rate:
         raise UsageError(f"{where}a batch API decides itself how many are in flight: no concurrency, no rate")
-    if workload.requests is None:
+    if workload.requests is None and workload.dataset is None:
         advice = "set [stop] requests" if where else "add --requests N"
         raise UsageError(f"{where}a batch has a number of requests, not a duration: {advice}")
     if "warm" in workload.cache:
@@ -262,6 +309,11 @@ def fields_of(workload: Workload) -> dict[str, Any]:
     return msgspec.structs.asdict(workload)
 
 
+def place(field: str) -> str:
+    """Where a workload's field stands in a file: `json_schema` → `[outputs] json_schema`."""
+    return label(next((key for key, name in FIELDS.items() if name == field), field))
+
+
 def label(key: str) -> str:
     """A key as it is written in a file: `stop.seconds` → `[stop] seconds`."""
     section, _, leaf = key.rpartition(".")
@@ -270,13 +322,13 @@ def label(key: str) -> str:
 
 def _keys(table: Mapping[str, Any], source: str) -> Iterator[tuple[str, object]]:
     for key, value in table.items():
-        if isinstance(value, dict) and key not in _FIELDS:
-            if key not in _SECTIONS:
-                nearest = get_close_matches(key, _SECTIONS, n=1, cutoff=0)[0]
+        if isinstance(value, dict) and key not in FIELDS:
+            if key not in SECTIONS:
+                nearest = get_close_matches(key, SECTIONS, n=1, cutoff=0)[0]
                 raise UsageError(f"{source}: unknown section [{key}]; did you mean [{nearest}]?")
             for leaf, inner in value.items():
                 yield f"{key}.{leaf}", inner
-        elif key in _SECTIONS:
+        elif key in SECTIONS:
             raise UsageError(f"{source}: {key} is a section: write [{key}] and its keys below it")
         else:
             yield key, value
@@ -285,9 +337,9 @@ def _keys(table: Mapping[str, Any], source: str) -> Iterator[tuple[str, object]]
 def _nearest(key: str) -> str:
     """The known key most like `key`: one of the same section if any is close, else of any section."""
     section, _, leaf = key.rpartition(".")
-    siblings = {known.rpartition(".")[2]: known for known in _FIELDS if known.rpartition(".")[0] == section}
+    siblings = {known.rpartition(".")[2]: known for known in FIELDS if known.rpartition(".")[0] == section}
     close = get_close_matches(leaf, siblings, n=1)
     if close:
         return siblings[close[0]]
-    leaves = {known.rpartition(".")[2]: known for known in reversed(list(_FIELDS))}
+    leaves = {known.rpartition(".")[2]: known for known in reversed(list(FIELDS))}
     return leaves[get_close_matches(leaf, leaves, n=1, cutoff=0)[0]]

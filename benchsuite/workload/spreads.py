@@ -4,22 +4,34 @@ import math
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from statistics import NormalDist
 
 from benchsuite.types import Spread
 
+_NORMAL = NormalDist()
+_LEAST_SHARE = 1e-16
+_SAME = 0.02
+"""A mean that cutting moves by no more is still called what was asked."""
 _FAR = 4.0
 """Standard deviations beyond which an unbounded distribution is cut."""
 
 
 def mean(length: float | Spread) -> float:
-    """The mean of a length; that of a normal or lognormal one before it is cut."""
+    """The mean of a length as it is drawn, cut where it is cut."""
     if not isinstance(length, Spread):
         return length
     if length.kind == "uniform":
         return (length.low + length.high) / 2
     if length.kind == "quantiles":
         return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(length.quantiles))
-    return length.mean
+    mu, sigma, low, high = _standard(length)
+    share = _NORMAL.cdf(high) - _NORMAL.cdf(low)
+    if not share:
+        # Nothing is left to draw from but the bounds, or nothing varies.
+        return min(max(length.mean, length.low), most(length))
+    if length.kind == "normal":
+        return mu + sigma * (_NORMAL.pdf(low) - _NORMAL.pdf(high)) / share
+    return length.mean * (_NORMAL.cdf(high - sigma) - _NORMAL.cdf(low - sigma)) / share
 
 
 def most(length: float | Spread) -> float:
@@ -44,7 +56,12 @@ def described(length: float | Spread) -> str:
         return f"{length.low:g} to {length.high:g} (uniform)"
     if length.kind == "quantiles":
         return f"{length.quantiles[0][1]:g} to {most(length):g} (quantiles, mean {mean(length):.4g})"
-    return f"about {length.mean:g} ({length.kind}, sd {length.sd:g})"
+    bounds = f", at least {length.low:g}" if length.low else ""
+    bounds += f", at most {most(length):.0f}"
+    true = mean(length)
+    if abs(true - length.mean) <= _SAME * length.mean:
+        return f"about {length.mean:g} ({length.kind}, sd {length.sd:g}{bounds})"
+    return f"about {true:.4g} ({length.kind} of mean {length.mean:g} and sd {length.sd:g}, cut{bounds})"
 
 
 def drawing(length: float | Spread, draw: random.Random) -> Callable[[], float]:
@@ -55,20 +72,18 @@ def drawing(length: float | Spread, draw: random.Random) -> Callable[[], float]:
         return lambda: draw.uniform(length.low, length.high)
     if length.kind == "quantiles":
         return lambda: _between(length, draw.random())
-    high = most(length)
-    if length.kind == "normal":
-        return _cut(lambda: draw.gauss(length.mean, length.sd), length.low, high)
-    mu, sigma = _logarithmic(length)
-    return _cut(lambda: draw.lognormvariate(mu, sigma), length.low, high)
+    mu, sigma, low, high = _standard(length)
+    first, last = _NORMAL.cdf(low), _NORMAL.cdf(high)
+    least, longest = length.low, most(length)
+    bend = math.exp if length.kind == "lognormal" else float
 
+    def cut() -> float:
+        # By the inverse of the distribution: one number a draw, however narrow what is left of it.
+        share = first + (last - first) * draw.random()
+        value = bend(mu + sigma * _NORMAL.inv_cdf(min(max(share, _LEAST_SHARE), 1 - _LEAST_SHARE)))
+        return min(max(value, least), longest)
 
-def _cut(one: Callable[[], float], low: float, high: float) -> Callable[[], float]:
-    def draw() -> float:
-        while not low <= (value := one()) <= high:
-            pass
-        return value
-
-    return draw
+    return cut
 
 
 def _between(length: Spread, share: float) -> float:
@@ -83,3 +98,15 @@ def _logarithmic(length: Spread) -> tuple[float, float]:
     """Mean and standard deviation of the logarithm of a lognormal distribution."""
     variance = math.log1p((length.sd / length.mean) ** 2)
     return math.log(length.mean) - variance / 2, math.sqrt(variance)
+
+
+def _standard(length: Spread) -> tuple[float, float, float, float]:
+    """A normal or lognormal distribution as mean and deviation of a normal one, and its bounds in those."""
+    low, high = length.low, most(length)
+    mu, sigma = length.mean, length.sd
+    if length.kind == "lognormal":
+        mu, sigma = _logarithmic(length)
+        low, high = (math.log(low) if low else -math.inf), math.log(high)
+    if not sigma:
+        return mu, sigma, 0.0, 0.0
+    return mu, sigma, (low - mu) / sigma, (high - mu) / sigma

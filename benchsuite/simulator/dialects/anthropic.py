@@ -6,12 +6,24 @@ from typing import Any, Final
 
 import msgspec
 
-from benchsuite.simulator.asked import Answer, Asked, Refused, decoded, known, room, words
+from benchsuite.simulator.asked import (
+    Answer,
+    Asked,
+    Refused,
+    call_texts,
+    decoded,
+    image,
+    known,
+    room,
+    tool_words,
+    words,
+)
 from benchsuite.simulator.config import SimConfig
 from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.dialect import Api, Piece, Vocabulary, encode, named_event
 from benchsuite.simulator.dialects.openai_errors import retry_after
 from benchsuite.simulator.http import Page, json
+from benchsuite.simulator.shaped import called, fitting
 
 WITHOUT_SAMPLING: Final = "2026-10-21"
 """From this version of the API on, temperature and the like are refused."""
@@ -34,6 +46,9 @@ class _Mark(msgspec.Struct, gc=False):
 
 class _Block(msgspec.Struct, gc=False):
     text: str | None = None
+    source: Any = None
+    content: Any = None
+    input: Any = None
     cache_control: _Mark | None = None
 
 
@@ -43,6 +58,14 @@ class _Message(msgspec.Struct, gc=False):
 
 class _Thinking(msgspec.Struct, gc=False):
     type: str = "disabled"
+
+
+class _Format(msgspec.Struct, gc=False):
+    schema: Any = None
+
+
+class _OutputConfig(msgspec.Struct, gc=False):
+    format: _Format | None = None
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -56,6 +79,8 @@ class _Body(msgspec.Struct, gc=False):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    tools: list[Any] | None = None
+    output_config: _OutputConfig | None = None
 
 
 _BODY = msgspec.json.Decoder(_Body)
@@ -73,7 +98,8 @@ class Anthropic(Api):
 
     def __init__(self, config: SimConfig) -> None:
         self._config = config
-        self._text = Vocabulary(config).text
+        self._words = Vocabulary(config)
+        self._text = self._words.text
 
     def read(self, incoming: Incoming, kind: str, found: dict[str, str]) -> Asked | Page:
         """A conversation, or only the question how long it is."""
@@ -103,19 +129,33 @@ class Anthropic(Api):
             cache=mark is not None,
             cache_to=cache_to,
             reasoning=0 if off else config.reasoning_tokens,
+            **self._form(said),
         )
+
+    def _form(self, said: _Body) -> dict[str, Any]:
+        """A tool to be called, or the text that fits a schema, where either is asked for."""
+        tool, arguments = called(said.tools) if self._config.tool_calls else ("", ())
+        if tool:
+            return {"tool": tool, "said": arguments}
+        form = said.output_config.format if said.output_config else None
+        return {"said": fitting(form.schema)} if form and form.schema else {}
 
     def _prompt(self, said: _Body) -> tuple[list[str], int, _Mark | None]:
         """Its tokens, how many of them are up to the last mark, and that mark."""
         prompt, cache_to, mark = [""] * self._config.template_tokens, -1, said.cache_control
         if mark:
             cache_to = 1 << 60
-        for content in (said.system, *(message.content for message in said.messages)):
+        prompt += tool_words(said.tools)
+        for number, content in enumerate((said.system, *(message.content for message in said.messages))):
+            if number > 1:
+                prompt += ["<turn>"] * self._config.message_tokens
             if isinstance(content, str):
                 prompt += content.split()
                 continue
             for block in content or ():
-                prompt += words([block.text or ""])
+                result = block.content if isinstance(block.content, str) else ""
+                seen = [image(block.source)] if block.source else []
+                prompt += words([block.text or result, *seen, *call_texts(block.input)])
                 if block.cache_control and not said.cache_control:
                     cache_to, mark = len(prompt), block.cache_control
         return prompt, cache_to, mark
@@ -134,7 +174,7 @@ class Anthropic(Api):
         """The message, without content, and its first block."""
         message = self._message(answer, [], None) | {"usage": self._usage(answer, min(1, answer.tokens))}
         thinks = bool(answer.asked.reasoning)
-        start = _START % (0, _THOUGHT if thinks else _TEXT)
+        start = _START % (0, _THOUGHT if thinks else _begun(answer.asked))
         return named_event("message_start", {"message": message}) + start + _PING
 
     def event(self, asked: Asked, piece: Piece, answer: Answer | None) -> bytes:
@@ -142,6 +182,8 @@ class Anthropic(Api):
         text = encode(piece.text)
         index = int(piece.kind == "content" and bool(asked.reasoning))
         delta = b'"thinking_delta","thinking":' if piece.kind == "reasoning" else b'"text_delta","text":'
+        if asked.tool and piece.kind == "content":
+            delta = b'"input_json_delta","partial_json":'
         return (
             b'event: content_block_delta\ndata: {"type":"content_block_delta",'
             b'"index":%d,"delta":{"type":%b%b}}\n\n' % (index, delta, text)
@@ -153,7 +195,7 @@ class Anthropic(Api):
             "index": 0,
             "delta": {"type": "signature_delta", "signature": "c2ltdWxhdGVk"},
         }
-        return named_event("content_block_delta", signature) + _STOP % 0 + _START % (1, _TEXT)
+        return named_event("content_block_delta", signature) + _STOP % 0 + _START % (1, _begun(answer.asked))
 
     def final(self, answer: Answer, piece: Piece) -> list[bytes]:
         """The last delta, the end of its block, of the message, and the counts."""
@@ -178,8 +220,11 @@ class Anthropic(Api):
         if answer.reasoning:
             thought = self._text(0, answer.reasoning)
             content.append({"type": "thinking", "thinking": thought, "signature": "c2ltdWxhdGVk"})
-        text = self._text(0, answer.tokens - answer.reasoning)
-        content.append({"type": "text", "text": text, "citations": None})
+        text = self._words.content(answer)
+        if answer.asked.tool:
+            content.append(_used(answer, text))
+        else:
+            content.append({"type": "text", "text": text, "citations": None})
         message = self._message(answer, content, _stop_reason(answer))
         message["usage"] = self._usage(answer, answer.tokens)
         return Page(body=encode(message), headers=self.headers(answer.asked))
@@ -232,7 +277,22 @@ class Anthropic(Api):
 
 
 def _stop_reason(answer: Answer) -> str:
-    return "end_turn" if answer.stopped else "max_tokens"
+    if not answer.stopped:
+        return "max_tokens"
+    return "tool_use" if answer.asked.tool else "end_turn"
+
+
+def _begun(asked: Asked) -> bytes:
+    """The block that an answer's content begins with."""
+    if not asked.tool:
+        return _TEXT
+    return encode({"type": "tool_use", "id": "toolu_sim", "name": asked.tool, "input": {}})
+
+
+def _used(answer: Answer, arguments: str) -> dict[str, object]:
+    """The call of a tool; of arguments that were cut short nothing is told."""
+    said = msgspec.json.decode(arguments) if answer.stopped else {}
+    return {"type": "tool_use", "id": "toolu_sim", "name": answer.asked.tool, "input": said}
 
 
 def models(config: SimConfig) -> dict[str, object]:

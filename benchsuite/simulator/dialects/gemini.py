@@ -3,15 +3,28 @@
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
-from benchsuite.simulator.asked import Answer, Asked, Part, Refused, decoded, known, room, words
+from benchsuite.simulator.asked import (
+    Answer,
+    Asked,
+    Part,
+    Refused,
+    chat_words,
+    decoded,
+    known,
+    room,
+    texts,
+    tool_words,
+    words,
+)
 from benchsuite.simulator.config import SimConfig
 from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.dialect import SIM_VERSION_SUFFIX, Api, Piece, Varies, Vocabulary, encode
 from benchsuite.simulator.http import JSON, Page, json
+from benchsuite.simulator.shaped import fitting
 
 _STATUSES: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -37,6 +50,8 @@ class _Thinking(msgspec.Struct, rename="camel", gc=False):
 class _Generation(msgspec.Struct, rename="camel", gc=False):
     max_output_tokens: int | None = None
     thinking_config: _Thinking | None = None
+    response_json_schema: Any = None
+    response_schema: Any = None
 
 
 class _Body(msgspec.Struct, rename="camel", gc=False):
@@ -44,6 +59,7 @@ class _Body(msgspec.Struct, rename="camel", gc=False):
     system_instruction: _Content | None = None
     generation_config: _Generation | None = None
     cached_content: str | None = None
+    tools: list[Any] | None = None
 
 
 class _Count(msgspec.Struct, rename="camel", gc=False):
@@ -74,7 +90,8 @@ class Gemini(Api):
 
     def __init__(self, config: SimConfig) -> None:
         self._config = config
-        self._text = Vocabulary(config).text
+        self._words = Vocabulary(config)
+        self._text = self._words.text
         self._contents: dict[str, tuple[list[str], dict[str, object]]] = {}
         self._made = 0
 
@@ -87,7 +104,7 @@ class Gemini(Api):
             count = decoded(_COUNT, incoming.body)
             inner = count.generate_content_request
             prompt = template + (
-                _words(inner.contents, inner.system_instruction) if inner else _words(count.contents)
+                _words(config, inner.contents, inner.system_instruction) if inner else _words(config, count.contents)
             )
             details = [{"modality": "TEXT", "tokenCount": len(prompt)}]
             return json({"totalTokens": len(prompt), "promptTokensDetails": details})
@@ -97,8 +114,10 @@ class Gemini(Api):
             if said.cached_content not in self._contents:
                 raise Refused("key", _NO_CONTENT)
             held = self._contents[said.cached_content][0]
-        prompt = held + template + _words(said.contents, said.system_instruction)
+        prompt = held + template + _words(self._config, said.contents, said.system_instruction)
         generation = said.generation_config or _Generation()
+        prompt += tool_words(said.tools)
+        schema = generation.response_json_schema or generation.response_schema
         thinking = generation.thinking_config or _Thinking()
         stream = kind == "streamGenerateContent"
         return Asked(
@@ -112,6 +131,7 @@ class Gemini(Api):
             held=len(held),
             reasoning=0 if thinking.thinking_budget == 0 else config.reasoning_tokens,
             shown=bool(thinking.include_thoughts),
+            said=fitting(schema) if schema else (),
         )
 
     # ------------------------------------------------------------ streams
@@ -150,7 +170,7 @@ class Gemini(Api):
         parts: list[object] = []
         if answer.reasoning and answer.asked.shown:
             parts.append({"text": self._text(0, answer.reasoning), "thought": True})
-        parts.append({"text": self._text(0, answer.tokens - answer.reasoning)})
+        parts.append({"text": self._words.content(answer)})
         finish = "STOP" if answer.stopped else "MAX_TOKENS"
         return json(self._response(answer, parts, finish, answer.reasoning, answer.tokens - answer.reasoning))
 
@@ -174,7 +194,7 @@ class Gemini(Api):
     def create_cached(self, incoming: Incoming, found: dict[str, str]) -> Page:
         """Keep contents for later requests."""
         said = decoded(_CACHED, incoming.body)
-        tokens = _words(said.contents, said.system_instruction)
+        tokens = _words(self._config, said.contents, said.system_instruction)
         least = self._config.cache_min_tokens
         if len(tokens) < least:
             message = (
@@ -262,9 +282,12 @@ class Gemini(Api):
         return said | {"usageMetadata": usage} if self._config.usage else said
 
 
-def _words(contents: list[_Content] | _Content, system: _Content | None = None) -> list[str]:
+def _words(
+    config: SimConfig, contents: list[_Content] | _Content, system: _Content | None = None
+) -> list[str]:
     some = contents if isinstance(contents, list) else [contents]
-    return words(part.text or "" for content in ([system] if system else []) + some for part in content.parts)
+    first = words(texts(system.parts)) if system else []
+    return first + chat_words(config, [texts(content.parts) for content in some])
 
 
 def _error(status: int, message: str, details: list[object] | None = None) -> dict[str, object]:

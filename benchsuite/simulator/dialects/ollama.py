@@ -3,15 +3,25 @@
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
-from benchsuite.simulator.asked import Answer, Asked, Refused, decoded, words
+from benchsuite.simulator.asked import (
+    Answer,
+    Asked,
+    Refused,
+    call_texts,
+    chat_words,
+    decoded,
+    image,
+    tool_words,
+)
 from benchsuite.simulator.config import SimConfig
 from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.dialect import Api, Piece, Vocabulary, encode
 from benchsuite.simulator.http import Page, json
+from benchsuite.simulator.shaped import fitting
 
 _MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -26,6 +36,8 @@ _SIZE_BYTES: Final = 1_000_000
 
 class _Message(msgspec.Struct, gc=False):
     content: str = ""
+    images: list[str] = []
+    tool_calls: Any = None
 
 
 class _Options(msgspec.Struct, gc=False):
@@ -44,6 +56,8 @@ class _Body(msgspec.Struct, gc=False):
     options: _Options | None = None
     keep_alive: float | str | None = None
     truncate: bool | None = None
+    format: Any = None
+    tools: list[Any] | None = None
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -63,7 +77,8 @@ class Ollama(Api):
 
     def __init__(self, config: SimConfig) -> None:
         self._config = config
-        self._text = Vocabulary(config).text
+        self._words = Vocabulary(config)
+        self._text = self._words.text
         self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
         self.there: dict[str, None] = {named(config.model): None}
         self.loaded: dict[str, int] = {}
@@ -81,11 +96,13 @@ class Ollama(Api):
             return self._load(kind, said, context)
         load_ns = self._loading(said.model, context)
         if kind == "chat":
-            texts = [message.content for message in said.messages]
+            asked = [
+                (one.content, *map(image, one.images), *call_texts(one.tool_calls)) for one in said.messages
+            ]
         else:
-            texts = [said.system, said.prompt]
+            asked = [(said.system, said.prompt)]
         template = [] if kind == "generate" and said.raw else [""] * config.template_tokens
-        prompt = template + words(texts)
+        prompt = template + tool_words(said.tools) + chat_words(config, asked)
         if len(prompt) > context:
             if said.truncate is False:
                 raise Refused("context", "the input length exceeds the context length", room=context)
@@ -100,6 +117,7 @@ class Ollama(Api):
             stream=said.stream is not False,
             reasoning=0 if said.think is False or said.raw else config.reasoning_tokens,
             load_ns=load_ns,
+            said=fitting(said.format) if isinstance(said.format, dict) else (),
         )
 
     def check(self, model: str) -> None:
@@ -150,7 +168,7 @@ class Ollama(Api):
     def whole(self, answer: Answer) -> Page:
         """Everything in one object."""
         asked = answer.asked
-        text, thought = self._text(0, answer.tokens - answer.reasoning), self._text(0, answer.reasoning)
+        text, thought = self._words.content(answer), self._text(0, answer.reasoning)
         body: dict[str, object] = {"model": asked.model, "created_at": self._stamp}
         thinking = {"thinking": thought} if thought else {}
         if asked.kind == "chat":

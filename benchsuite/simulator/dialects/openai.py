@@ -5,7 +5,19 @@ from typing import Any, Final
 
 import msgspec
 
-from benchsuite.simulator.asked import Answer, Asked, Message, Refused, decoded, known, room, texts, words
+from benchsuite.simulator.asked import (
+    Answer,
+    Asked,
+    Message,
+    Refused,
+    call_texts,
+    chat_words,
+    decoded,
+    known,
+    room,
+    texts,
+    tool_words,
+)
 from benchsuite.simulator.config import SimConfig
 from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.dialect import Api, Piece, Varies, Vocabulary, encode
@@ -13,6 +25,7 @@ from benchsuite.simulator.dialects import openai_errors
 from benchsuite.simulator.dialects.timings import told
 from benchsuite.simulator.engines import ENGINES
 from benchsuite.simulator.http import Page
+from benchsuite.simulator.shaped import called, fitting
 
 _MOST_CHUNKS: Final = 8192
 _PADDING: Final = "0123456789abcdef"
@@ -52,6 +65,8 @@ class _Body(msgspec.Struct, gc=False):
     reasoning: _Thinking | None = None
     chat_template_kwargs: _Thinking | None = None
     think: bool | str | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[Any] | None = None
 
 
 class _Chat(_Body, kw_only=True, gc=False):
@@ -72,7 +87,8 @@ class OpenAI(Api):
     def __init__(self, config: SimConfig) -> None:
         self._config = config
         self._engine = ENGINES[config.engine]
-        self._text = Vocabulary(config).text
+        self._words = Vocabulary(config)
+        self._text = self._words.text
         self._created = int(time.time())
         self._chunks: dict[tuple[object, ...], bytes] = {}
         self._tells = self._engine.timings if config.timings is None else config.timings
@@ -88,7 +104,8 @@ class OpenAI(Api):
         model = known(config, said.model)
         template = [""] * config.template_tokens
         if isinstance(said, _Chat):
-            prompt = template + words(text for message in said.messages for text in texts(message.content))
+            chat_of = [(*texts(one.content), *call_texts(one.tool_calls)) for one in said.messages]
+            prompt = template + tool_words(said.tools) + chat_words(config, chat_of)
         else:
             prompt = _plain(said.prompt, template)
         limit = said.max_tokens if said.max_completion_tokens is None else said.max_completion_tokens
@@ -114,7 +131,18 @@ class OpenAI(Api):
             reasoning=config.reasoning_tokens if chat and _thinks(said) else 0,
             shown=bool(self._engine.thought),
             exact=self._engine.forces and _exact(said, tokens),
+            **self._form(said),
         )
+
+    def _form(self, said: _Body) -> dict[str, Any]:
+        """A tool to be called, or the text that fits a schema, where either is asked for."""
+        tool, arguments = called(said.tools) if self._config.tool_calls else ("", ())
+        if tool:
+            return {"tool": tool, "said": arguments}
+        form = said.response_format or {}
+        named = form.get("json_schema")
+        schema = named.get("schema") if isinstance(named, dict) else form.get("value")
+        return {"said": fitting(schema)} if schema else {}
 
     def _refuse_unknown(self, said: _Body) -> None:
         for field in self._engine.unknown:
@@ -158,7 +186,7 @@ class OpenAI(Api):
     def final(self, answer: Answer, piece: Piece) -> list[bytes]:
         """The last token, the finish reason, usage where it was asked for, `[DONE]`."""
         asked, engine = answer.asked, self._engine
-        finish = "stop" if answer.stopped else "length"
+        finish = _finish(answer)
         parts = [self._token(asked, piece, finish if engine.finish == "last" else None, answer)]
         usage = self._usage(answer, answer.tokens)
         if engine.finish == "own":
@@ -181,10 +209,12 @@ class OpenAI(Api):
     def whole(self, answer: Answer) -> Page:
         """An answer in one piece."""
         asked, engine = answer.asked, self._engine
-        end = {"logprobs": None, "finish_reason": "stop" if answer.stopped else "length"}
-        text = self._text(0, answer.tokens - answer.reasoning)
+        end = {"logprobs": None, "finish_reason": _finish(answer)}
+        text = self._words.content(answer)
         if asked.kind == "chat":
             message: dict[str, object] = {"role": "assistant", "content": text}
+            if asked.tool:
+                message |= {"content": None, "tool_calls": [_call(asked.tool, text)]}
             if answer.reasoning:
                 message |= dict.fromkeys(engine.thought, self._text(0, answer.reasoning))
             choice: dict[str, object] = {"index": 0, "message": message, **end}
@@ -221,7 +251,10 @@ class OpenAI(Api):
 
     def _token(self, asked: Asked, piece: Piece, finish: str | None, answer: Answer | None) -> bytes:
         text = encode(piece.text).decode()
-        if asked.kind == "chat":
+        if asked.tool and piece.kind == "content":
+            call = _call(asked.tool if piece.start == 0 else "", piece.text)
+            said = f'"delta":{{{self._engine.each}"tool_calls":{encode([{"index": 0, **call}]).decode()}}}'
+        elif asked.kind == "chat":
             names = self._engine.thought if piece.kind == "reasoning" else ("content",)
             said = ",".join(f'"{name}":{text}' for name in names)
             said = f'"delta":{{{self._engine.each}{said}}}'
@@ -294,6 +327,19 @@ class OpenAI(Api):
 
 
 _OWN_HEADERS: Final = "openai-version: 2020-10-01\r\nx-request-id: req_sim\r\n"
+
+
+def _finish(answer: Answer) -> str:
+    if not answer.stopped:
+        return "length"
+    return "tool_calls" if answer.asked.tool else "stop"
+
+
+def _call(tool: str, arguments: str) -> dict[str, Any]:
+    """A call, or what goes on of its arguments where its name was said before."""
+    if not tool:
+        return {"function": {"arguments": arguments}}
+    return {"id": "call_sim", "type": "function", "function": {"name": tool, "arguments": arguments}}
 
 
 def _plain(prompt: str | list[Any], template: list[str]) -> list[Any]:

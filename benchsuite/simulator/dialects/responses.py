@@ -5,7 +5,19 @@ from typing import Any
 
 import msgspec
 
-from benchsuite.simulator.asked import Answer, Asked, Part, Refused, decoded, known, room, texts, words
+from benchsuite.simulator.asked import (
+    Answer,
+    Asked,
+    Part,
+    Refused,
+    chat_words,
+    decoded,
+    known,
+    room,
+    texts,
+    tool_words,
+    words,
+)
 from benchsuite.simulator.config import SimConfig
 from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.dialect import Api, Piece, Varies, Vocabulary, encode, named_event
@@ -13,6 +25,7 @@ from benchsuite.simulator.dialects import openai_errors
 from benchsuite.simulator.dialects.timings import told
 from benchsuite.simulator.engines import ENGINES
 from benchsuite.simulator.http import Page
+from benchsuite.simulator.shaped import fitting
 
 _PADDING = "0123456789abcdef"
 _OPENING_EVENTS, _HIDDEN_EVENTS, _TURN_EVENTS = 4, 6, 5
@@ -20,6 +33,8 @@ _OPENING_EVENTS, _HIDDEN_EVENTS, _TURN_EVENTS = 4, 6, 5
 
 class _Item(msgspec.Struct, gc=False):
     content: str | list[Part] | None = None
+    output: str | None = None
+    arguments: str | None = None
 
 
 class _Reasoning(msgspec.Struct, gc=False):
@@ -35,6 +50,14 @@ class _CacheOptions(msgspec.Struct, gc=False):
     mode: str = "implicit"
 
 
+class _Format(msgspec.Struct, gc=False):
+    schema: Any = None
+
+
+class _Text(msgspec.Struct, gc=False):
+    format: _Format | None = None
+
+
 class _Body(msgspec.Struct, gc=False):
     input: str | list[_Item]
     model: str | None = None
@@ -44,6 +67,8 @@ class _Body(msgspec.Struct, gc=False):
     stream_options: _StreamOptions | None = None
     reasoning: _Reasoning | None = None
     prompt_cache_options: _CacheOptions | None = None
+    text: _Text | None = None
+    tools: list[Any] | None = None
 
 
 _BODY = msgspec.json.Decoder(_Body)
@@ -55,7 +80,8 @@ class Responses(Api):
     def __init__(self, config: SimConfig) -> None:
         self._config = config
         self._engine = ENGINES[config.engine]
-        self._text = Vocabulary(config).text
+        self._words = Vocabulary(config)
+        self._text = self._words.text
         self._created = int(time.time())
 
     def read(self, incoming: Incoming, kind: str, found: dict[str, str]) -> Asked | Page:
@@ -64,9 +90,13 @@ class Responses(Api):
         said = decoded(_BODY, incoming.body)
         model = known(config, said.model)
         items = (
-            [said.input] if isinstance(said.input, str) else [t for i in said.input for t in texts(i.content)]
+            [(said.input,)]
+            if isinstance(said.input, str)
+            else [(*texts(item.content), item.output or "", item.arguments or "") for item in said.input]
         )
-        prompt = [""] * config.template_tokens + words([said.instructions or "", *items])
+        template = [""] * config.template_tokens + tool_words(said.tools)
+        prompt = template + words([said.instructions or ""]) + chat_words(config, items)
+        schema = said.text.format.schema if said.text and said.text.format else None
         reasoning, options = said.reasoning or _Reasoning(), said.stream_options or _StreamOptions()
         own = config.engine == "openai"
         forms: tuple[str, ...] = ("padded",) if own and options.include_obfuscation is not False else ()
@@ -84,6 +114,7 @@ class Responses(Api):
             cache=cache_options is None or cache_options.mode != "explicit",
             reasoning=config.reasoning_tokens if reasoning.effort != "none" else 0,
             shown=not own or bool(reasoning.summary),
+            said=fitting(schema) if schema else (),
         )
 
     def varies(self, asked: Asked) -> Varies:
@@ -174,7 +205,7 @@ class Responses(Api):
         if over and answer.reasoning:
             output.append(self._reasoning(answer, self._thought(answer)))
         if over and answer.tokens > answer.reasoning:
-            output.append(self._message(self._text(0, answer.tokens - answer.reasoning), status))
+            output.append(self._message(self._words.content(answer), status))
         return {
             "id": "resp_sim",
             "object": "response",
@@ -250,7 +281,7 @@ class Responses(Api):
         asked = answer.asked
         text = self._thought(answer)
         if what == "message":
-            text = self._text(0, answer.tokens - answer.reasoning)
+            text = self._words.content(answer)
         place = self._place(what, asked, index)
         done = {**place, "text": text, "sequence_number": number}
         if what == "message":

@@ -1,6 +1,6 @@
 """SGLang's own API, where each event holds all of the text so far."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -10,12 +10,14 @@ from benchsuite.simulator.connection import Incoming
 from benchsuite.simulator.dialect import Api, Piece, Varies, Vocabulary, encode
 from benchsuite.simulator.dialects import openai_errors
 from benchsuite.simulator.http import Page, json
+from benchsuite.simulator.shaped import fitting
 
 
 class _Sampling(msgspec.Struct, gc=False):
     max_new_tokens: int | None = None
     min_new_tokens: int = 0
     ignore_eos: bool = False
+    json_schema: str | None = None
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -27,6 +29,7 @@ class _Body(msgspec.Struct, gc=False):
 
 
 _BODY = msgspec.json.Decoder(_Body)
+_SCHEMA = msgspec.json.Decoder(dict[str, Any])
 
 
 class SGLang(Api):
@@ -36,7 +39,7 @@ class SGLang(Api):
 
     def __init__(self, config: SimConfig) -> None:
         self._config = config
-        self._text = Vocabulary(config).text
+        self._content = Vocabulary(config).content
 
     def read(self, incoming: Incoming, kind: str, found: dict[str, str]) -> Asked | Page:
         """A text or its tokens."""
@@ -55,6 +58,7 @@ class SGLang(Api):
             output_tokens=tokens,
             stream=said.stream,
             salt=said.cache_salt or "",
+            said=fitting(decoded(_SCHEMA, sampling.json_schema.encode())) if sampling.json_schema else (),
             exact=sampling.ignore_eos or sampling.min_new_tokens >= tokens,
         )
 
@@ -94,7 +98,7 @@ class SGLang(Api):
         }
         if finish:
             meta["e2e_latency"] = answer.times.total_ns / 1e9
-        return {"text": self._text(0, tokens), "meta_info": meta}
+        return {"text": self._content(answer, tokens), "meta_info": meta}
 
 
 def _finish(answer: Answer) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Text Generation Inference's own API."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -11,13 +11,19 @@ from benchsuite.simulator.dialect import Api, Piece, Varies, Vocabulary, encode
 from benchsuite.simulator.dialects import openai_errors
 from benchsuite.simulator.dialects.timings import tgi_headers
 from benchsuite.simulator.http import Page, json
+from benchsuite.simulator.shaped import fitting
 from benchsuite.simulator.tokens import token_id, tokens_of
+
+
+class _Grammar(msgspec.Struct, gc=False):
+    value: Any = None
 
 
 class _Parameters(msgspec.Struct, gc=False):
     max_new_tokens: int | None = None
     temperature: float | None = None
     details: bool = False
+    grammar: _Grammar | None = None
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -36,7 +42,8 @@ class TGI(Api):
 
     def __init__(self, config: SimConfig) -> None:
         self._config = config
-        self._text = Vocabulary(config).text
+        self._words = Vocabulary(config)
+        self._text, self._content = self._words.text, self._words.content
 
     def read(self, incoming: Incoming, kind: str, found: dict[str, str]) -> Asked | Page:
         """A prompt, taken as it is."""
@@ -56,6 +63,7 @@ class TGI(Api):
             output_tokens=room(config, len(prompt), parameters.max_new_tokens, "max_new_tokens"),
             stream=kind == "stream" or (kind == "either" and said.stream),
             forms=("details",) if parameters.details else (),
+            said=fitting(parameters.grammar.value) if parameters.grammar else (),
         )
 
     def varies(self, asked: Asked) -> Varies:
@@ -77,7 +85,7 @@ class TGI(Api):
     def final(self, answer: Answer, piece: Piece) -> list[bytes]:
         """The last token, with the text once more; nothing follows."""
         details = self._details(answer) if "details" in answer.asked.forms else None
-        return [self._event(piece, self._text(0, answer.tokens), details)]
+        return [self._event(piece, self._content(answer), details)]
 
     def broken(self, answer: Answer, piece: Piece) -> bytes:
         """An error instead of a token."""
@@ -85,7 +93,7 @@ class TGI(Api):
 
     def whole(self, answer: Answer) -> Page:
         """The text."""
-        body: dict[str, object] = {"generated_text": self._text(0, answer.tokens)}
+        body: dict[str, object] = {"generated_text": self._content(answer)}
         if "details" in answer.asked.forms:
             texts = [self._text(i, 1) for i in range(answer.tokens)]
             more = {"prefill": [], "tokens": [_token(text) for text in texts]}

@@ -1,0 +1,175 @@
+"""Sweeps over models and settings of an engine: each arm is a run, told apart on the screen, and resumed."""
+
+import msgspec
+import pytest
+from click import BadParameter
+
+from benchsuite.asked import Options
+from benchsuite.cli import main
+from benchsuite.cli.run_sweep import settings
+from benchsuite.engine.trial import Interrupt
+from benchsuite.errors import UsageError
+from benchsuite.report.several import merged_columns, names_of
+from benchsuite.run import run
+from benchsuite.simulator import SimConfig, read_truth, running
+from benchsuite.store.runs import Store
+from benchsuite.sweep import arms, resumed
+from benchsuite.types import Progress, Workload
+from benchsuite.workload.load import load, overridden, workload_digest
+from benchsuite.workload.points import points
+
+WORKLOAD = Workload(
+    name="w",
+    version=1,
+    description="d",
+    prompt_tokens=(40,),
+    output_tokens=(4,),
+    concurrency=(2,),
+    requests=6,
+    trials=1,
+)
+
+
+def of(url="", model="", engine=None, **fields):
+    workload = msgspec.structs.replace(WORKLOAD, **fields)
+    return Options(backend="sim", url=url, model=model, workload=workload, engine=engine or {})
+
+
+# ---------------------------------------------------------------- which arms there are
+
+
+def test_each_model_meets_each_setting_and_only_what_varies_is_an_axis():
+    found = arms([of(models=("a", "b"), engine={"tp": "1"}, **{})])
+    assert [(arm.model, arm.engine) for arm in found] == [("a", {"tp": "1"}), ("b", {"tp": "1"})]
+    workload = msgspec.structs.replace(
+        WORKLOAD, models=("a", "b"), engine={"tp": ("1",), "max-seqs": ("4", "16")}
+    )
+    found = arms([Options(backend="sim", workload=workload)])
+    assert [arm.axes for arm in found] == [
+        {"model": model, "max-seqs": seqs} for model in ("a", "b") for seqs in ("4", "16")
+    ]
+    assert {arm.engine["tp"] for arm in found} == {"1"}
+    assert len({arm.sweep for arm in found}) == 1 and found[0].sweep
+
+
+def test_what_a_target_says_itself_takes_the_place_of_the_workloads():
+    workload = msgspec.structs.replace(WORKLOAD, models=("a", "b"), engine={"max-seqs": ("4", "16")})
+    (arm,) = arms([Options(backend="sim", workload=workload, model="c", engine={"max-seqs": "8"})])
+    assert (arm.model, arm.engine, arm.axes, arm.sweep) == ("c", {"max-seqs": "8"}, {}, "")
+
+
+def test_targets_are_told_apart_by_backend_address_and_model():
+    two = arms([of("http://localhost:1", "a"), of("http://localhost:2", "a")])
+    assert [arm.axes for arm in two] == [{"address": "http://localhost:1"}, {"address": "http://localhost:2"}]
+
+
+def test_which_server_answers_is_no_part_of_the_question():
+    swept = msgspec.structs.replace(WORKLOAD, models=("a", "b"), engine={"max-seqs": ("4", "16")})
+    assert workload_digest(swept) == workload_digest(WORKLOAD)
+
+
+def test_a_whole_sweep_is_no_run(tmp_path):
+    with pytest.raises(UsageError, match="models or engine settings"):
+        run(of(models=("a", "b")), Store(tmp_path), tell=lambda told: None, interrupt=Interrupt())
+
+
+# ---------------------------------------------------------------- how it is said
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("tp=2", {"tp": ("2",)}),
+        ("max-seqs=4,16", {"max-seqs": ("4", "16")}),
+        ("tp=2,max-seqs=4,16,64,eager=on", {"tp": ("2",), "max-seqs": ("4", "16", "64"), "eager": ("on",)}),
+    ],
+)
+def test_a_value_without_a_name_is_one_more_of_the_setting_before_it(text, found):
+    assert settings(text) == found
+
+
+@pytest.mark.parametrize("text", ["4,16", "max-seqs", "max-seqs=4,,8", "max-seqs=4,"])
+def test_settings_that_cant_be_read_say_what_to_write(text):
+    with pytest.raises(BadParameter, match=r"write it as NAME=VALUE|write K=V,V"):
+        settings(text)
+
+
+def test_zip_puts_lists_side_by_side_and_says_which_dont_fit():
+    workload = overridden(
+        load("quick"), prompt_tokens=(64, 128), output_tokens=(8, 16), sweep="zip", concurrency=2
+    )
+    assert [(p.prompt_tokens, p.output_tokens, p.concurrency) for p in points(workload)] == [
+        (64, 8, 2),
+        (128, 16, 2),
+    ]
+    with pytest.raises(UsageError, match="2 prompt tokens and 3 concurrency") as error:
+        overridden(load("quick"), prompt_tokens=(64, 128), concurrency=(1, 2, 4), sweep="zip")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_whose_lists_dont_fit_is_refused_with_its_name(tmp_path):
+    path = tmp_path / "w.toml"
+    path.write_text(
+        'name = "w"\nversion = 1\ndescription = "d"\n[prompts]\ntokens = [1, 2]\n[outputs]\ntokens = 4\n'
+        '[load]\nconcurrency = [1, 2, 3]\n[stop]\nrequests = 4\n[sweep]\ncombine = "zip"\n'
+    )
+    with pytest.raises(UsageError, match=r"^w\.toml: \[sweep\] combine"):
+        load(str(path))
+
+
+def test_the_command_line_sweeps_engines_that_it_starts_only(capsys):
+    assert main(["run", "--backend", "local", "--engine", "max-sqs=1,4", "--dry-run"]) == 2
+    assert "did you mean max-seqs" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- measured
+
+
+def test_an_interrupted_sweep_measures_the_arms_that_are_left_and_no_other(tmp_path):
+    store, truth = Store(tmp_path / "store"), tmp_path / "truth.jsonl"
+    interrupt = Interrupt()
+
+    def stop(told):
+        interrupt.level = int(isinstance(told, Progress) and told.trial == 1)
+
+    with running(SimConfig(ttft_ms=5.0, itl_ms=1.0, truth_path=str(truth))) as simulator:
+        planned = arms([of(simulator.url, models=("a", "b", "c"))])
+        done = run(planned[0], store, tell=lambda told: None, interrupt=Interrupt())
+        assert run(planned[1], store, tell=stop, interrupt=interrupt).status == "interrupted"
+        left, there = resumed(arms([of(simulator.url, models=("a", "b", "c"))]), store)
+        assert [arm.model for arm in left] == ["b", "c"]
+        assert [run_dir.run_id for run_dir in there] == [done.manifest.run_id]
+        runs = [done, *(run(arm, store, tell=lambda told: None, interrupt=Interrupt()) for arm in left)]
+        with pytest.raises(UsageError, match="nothing to resume"):
+            resumed(planned, store)
+    assert [each.status for each in runs] == ["finished"] * 3
+    assert {each.manifest.sweep for each in runs} == {planned[0].sweep}
+    assert [each.manifest.axes for each in runs] == [{"model": name} for name in ("a", "b", "c")]
+    assert len(store.runs()) == 3
+    sent = [entry.request_id for entry in read_truth(truth)]
+    for each in runs:
+        rows = next(one for one in store.runs() if one.run_id == each.manifest.run_id).records().to_pylist()
+        assert len(rows) == WORKLOAD.requests
+        assert all(sent.count(row["request_id"]) == 1 for row in rows)
+    assert sum(f"{done.manifest.run_id}-0-1-" in name for name in sent) == WORKLOAD.requests
+
+
+def test_engine_settings_of_the_real_engine_are_runs_with_their_own_batch(tmp_path):
+    store = Store(tmp_path)
+    workload = msgspec.structs.replace(WORKLOAD, engine={"max-seqs": ("1", "2")})
+    planned = arms([Options(backend="local", workload=workload, model="shape:5m", start="launch")])
+    runs = [run(arm, store, tell=lambda told: None, interrupt=Interrupt()) for arm in planned]
+    assert [each.manifest.identity.slots for each in runs] == [1, 2]
+    assert [each.manifest.engine for each in runs] == [{"max-seqs": "1"}, {"max-seqs": "2"}]
+    assert [each.summaries[0].point.concurrency for each in runs] == [2, 2]
+    assert names_of(runs) == ("engine", ["max-seqs 1", "max-seqs 2"])
+    columns = {column.title: column.cells for column in merged_columns(runs)}
+    assert columns["engine max-seqs"] == ("1", "2")
+    assert columns["in flight"] == ("2", "2")
+    assert "parameters" not in columns
+    assert runs[0].manifest.identity.details["parameters"] == "6.82M"
+    another = msgspec.structs.replace(
+        runs[1].manifest, model="big", identity=msgspec.structs.replace(runs[1].manifest.identity, details={})
+    )
+    both = [runs[0], msgspec.structs.replace(runs[1], manifest=another)]
+    assert {c.title: c.cells for c in merged_columns(both)}["parameters"] == ("6.82M", "unknown")

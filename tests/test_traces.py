@@ -1,0 +1,397 @@
+"""Traces: read from files in each format, and played again as they were."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchsuite.asked import Options
+from benchsuite.engine.trial import Interrupt
+from benchsuite.errors import UsageError
+from benchsuite.report.screen import screen
+from benchsuite.run import run
+from benchsuite.simulator import SimConfig, read_truth, running
+from benchsuite.store.export import export_records
+from benchsuite.store.runs import Store
+from benchsuite.types import Lengths, Source, Workload
+from benchsuite.workload.card import card
+from benchsuite.workload.draw import Row
+from benchsuite.workload.fit import words
+from benchsuite.workload.load import load, overridden, workload_digest
+from benchsuite.workload.material import opened
+from benchsuite.workload.plan import plan
+from benchsuite.workload.points import points
+from benchsuite.workload.trace_files import rows_of
+from benchsuite.workload.traces import ideal_hits, ideal_share
+
+S = 1_000_000_000
+PUBLIC = Path(os.environ.get("BENCHSUITE_TRACES", Path(__file__).parents[2] / "shared" / "traces"))
+FILES = {
+    "azure": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    "2023-11-16 18:15:46.6805901,374,44\n"
+    "2023-11-16 18:15:46.6805900,20,1\n"
+    "2023-11-16 18:15:50.9951690,396,109\n",
+    "azure-2024": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    "2024-05-10 00:00:00.009930+00:00,374,44\n"
+    "2024-05-10 00:00:00.009930+00:00,20,1\n"
+    "2024-05-10 00:00:04.324510+00:00,396,109\n",
+    "burstgpt": "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+    "5,ChatGPT,374,44,418,Conversation log\n"
+    "45.5,GPT-4,20,0,20,API log\n",
+    "mooncake": '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [7, 8]}\n'
+    '{"timestamp": 3000, "input_length": 1024, "output_length": 6, "hash_ids": [7, 9]}\n',
+    "lengths": '{"timestamp": 1.5, "prompt_tokens": 10, "output_tokens": 3}\n\n'
+    '{"timestamp": 1.25, "prompt_tokens": 11, "output_tokens": 4}\n',
+    "lengths-csv": "timestamp,input_length,output_length\n"
+    "2024-01-01T00:00:01Z,10,3\n"
+    "2024-01-01T00:00:01.25Z,11,4\n",
+}
+READ = {
+    "azure": [(0, 20, 1), (100, 374, 44), (4_314_579_000, 396, 109)],
+    "azure-2024": [(0, 374, 44), (0, 20, 1), (4_314_580_000, 396, 109)],
+    "burstgpt": [(0, 374, 44), (40_500_000_000, 20, 1)],
+    "mooncake": [(0, 600, 5), (3 * S, 1024, 6)],
+    "lengths": [(0, 11, 4), (250_000_000, 10, 3)],
+    "lengths-csv": [(0, 10, 3), (250_000_000, 11, 4)],
+}
+LENGTHS = Lengths(words=words(), overhead=7, source="usage")
+CACHING = SimConfig(ttft_ms=1.0, itl_ms=0.1, prefix_cache=True)
+
+
+def written(folder, text, name="t.txt"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def plain(rows):
+    return [(row.at_ns, row.prompt_tokens, row.output_tokens) for row in rows]
+
+
+def replaying(path, **changes):
+    return opened(overridden(load("trace"), trace=Source(file=str(path)), **changes), Path())
+
+
+def planned(workload, material, *, trial=1, phase="measure", nonce="n", lengths=LENGTHS):
+    (at,) = points(workload)
+    asked = {"seed": 0, "nonce": nonce, "lengths": lengths, "material": material}
+    return list(plan(workload, at, phase=phase, trial=trial, **asked))
+
+
+def measured(opening, url, store, told=None, backend="sim"):
+    workload, material = opening
+    options = Options(backend=backend, url=url, workload=workload, material=material)
+    tell = (lambda _: None) if told is None else lambda one: told.append(getattr(one, "text", ""))
+    return run(options, Store(store), tell=tell, interrupt=Interrupt())
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_format_is_seen_from_its_columns_and_sorted_from_zero(tmp_path, name):
+    path = written(tmp_path, FILES[name])
+    rows, format, sha256 = rows_of(path)
+    assert plain(rows) == READ[name] and format == name.split("-")[0]
+    packed = tmp_path / "t.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    again, format_again, sha256_again = rows_of(packed)
+    assert plain(again) == READ[name] and format_again == format and sha256_again != sha256
+
+
+def test_block_ids_stay_with_their_rows(tmp_path):
+    rows, _, _ = rows_of(written(tmp_path, FILES["mooncake"]))
+    assert [(row.blocks, row.block_tokens) for row in rows] == [((7, 8), 512), ((7, 9), 512)]
+    assert rows[1:][0].blocks == (7, 9) and len(rows[:1]) == 1
+
+
+def test_a_format_that_is_named_is_the_one_that_is_read(tmp_path):
+    path = written(tmp_path, FILES["mooncake"])
+    rows, format, _ = rows_of(path, "lengths")
+    # Its times would be seconds then.
+    assert format == "lengths" and rows[1].at_ns == 3000 * S and rows[1].blocks == ()
+    with pytest.raises(
+        UsageError, match="no trace format 'x'; there are: azure, burstgpt, mooncake, records"
+    ):
+        rows_of(path, "x")
+    with pytest.raises(UsageError, match="has no column TIMESTAMP"):
+        rows_of(path, "azure")
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_our_own_records_can_be_replayed(tmp_path, format):
+    trace = written(tmp_path, FILES["lengths"].replace("1.5", "1.75"))
+    with running(CACHING) as simulator:
+        found = measured(replaying(trace), simulator.url, tmp_path / "store")
+    table = Store(tmp_path / "store").select(found.manifest.run_id).records(include_warm_up=True)
+    export_records(table, format, tmp_path / "records")
+    rows, seen, _ = rows_of(tmp_path / "records")
+    assert seen == "records" and plain(rows) == [(0, 11, 4), (500_000_000, 10, 3)], "no row of the warm-up"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1,x\n",
+            "t.txt, line 2: 'x' isn't a n",
+        ),
+        (
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,-1,1\n",
+            "line 2: '-1' isn't a number",
+        ),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "line 2: 'yesterday' isn't a time"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16,1\n", "line 2: not as many values as columns"),
+        ("timestamp,prompt_tokens,output_tokens\nnan,1,1\n", "line 2: nan isn't a time"),
+        ('{"timestamp": 0, "prompt_tokens": 1, "output_tokens": 1}\n[1]\n', "line 2: it isn't a JSON object"),
+        ('{"timestamp": 0, "prompt_tokens": 1, "output_tokens": null}\n', "line 1: nothing isn't a number"),
+        (
+            '{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1]}\n',
+            "has 2 blocks of 512",
+        ),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "has columns that no known format has|has no rows"),
+        (
+            "a,b\n1,2\n",
+            r"no known format has \(a, b\); rename them to timestamp, prompt_tokens, output_tokens",
+        ),
+    ],
+)
+def test_a_bad_row_is_one_line_with_file_and_place(tmp_path, text, said):
+    with pytest.raises(UsageError, match=said) as refused:
+        rows_of(written(tmp_path, text))
+    assert "\n" not in str(refused.value) and str(tmp_path) not in str(refused.value)
+
+
+def test_what_is_no_trace_at_all_is_told(tmp_path):
+    (tmp_path / "b").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "g").write_bytes(gzip.compress(b"timestamp")[:-6])
+    (tmp_path / "p").write_bytes(b"PAR1 and nothing")
+    pq.write_table(
+        pa.table({"timestamp": [0.5, 0.25], "input_length": [1, 2], "output_length": [3, 4]}), tmp_path / "q"
+    )
+    for name, said in (
+        ("b", "isn't UTF-8"),
+        ("g", "isn't whole"),
+        ("p", "Parquet"),
+        ("no", "can't read the trace no"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            rows_of(tmp_path / name)
+    assert plain(rows_of(tmp_path / "q")[0]) == [(0, 2, 4), (250_000_000, 1, 3)]
+
+
+# ---------------------------------------------------------------- replay
+
+
+def test_rows_are_due_as_recorded_divided_by_the_time_scale(tmp_path):
+    path = written(tmp_path, FILES["azure"])
+    workload, material = replaying(path, time_scale=10)
+    (at,) = points(workload)
+    assert at.load == "open" and at.rate == pytest.approx(3 / 0.4314579) and at.prompt_tokens == 263
+    first = planned(workload, material)
+    assert [one.due_offset_ns for one in first] == [0, 10, 431_457_900]
+    assert [(one.prompt_tokens, one.max_output_tokens, one.min_output_tokens) for one in first] == [
+        (20, 1, 1),
+        (374, 44, 44),
+        (396, 109, 109),
+    ]
+    assert [
+        len(one.messages[0].content.split()) + 7
+        for one in planned(msgspec.structs.replace(workload, text="random"), material)
+    ] == [20, 374, 396]
+    # Each trial sends the same rows, with text of its own.
+    second = planned(workload, material, trial=2)
+    assert [one.due_offset_ns for one in second] == [one.due_offset_ns for one in first]
+    assert not {one.messages for one in first} & {one.messages for one in second}
+
+
+def test_requests_and_seconds_cut_the_replay(tmp_path):
+    text = "timestamp,prompt_tokens,output_tokens\n" + "".join(
+        f"{second},30,{second + 1}\n" for second in range(20)
+    )
+    path = written(tmp_path, text)
+    for changes, number, rate in (
+        ({}, 20, 20 / 19),
+        ({"requests": 5}, 5, 5 / 4),
+        ({"seconds": 8}, 8, 1.0),
+        ({"seconds": 2, "time_scale": 4}, 8, 4.0),
+    ):
+        workload, material = replaying(path, **changes)
+        assert (
+            workload.trace.used == number == len(planned(workload, material)) and workload.trace.number == 20
+        )
+        assert points(workload)[0].rate == pytest.approx(rate, rel=1e-5)
+        assert workload.trace.longest_output == number
+    with pytest.raises(UsageError, match="time_scale goes with a trace"):
+        overridden(load("quick"), time_scale=2.0)
+
+
+def test_a_load_of_its_own_takes_the_lengths_alone_and_begins_again(tmp_path):
+    path = written(tmp_path, FILES["mooncake"])
+    workload, material = replaying(path, concurrency=2, requests=5)
+    assert points(workload)[0].load == "closed"
+    requests = planned(workload, material)
+    assert [one.prompt_tokens for one in requests] == [600, 1024, 600, 1024, 600]
+    assert {one.due_offset_ns for one in requests} == {None}
+    assert len({one.messages[0].content[:40] for one in requests}) == 3, "each round has text of its own"
+    workload, material = replaying(path, rate=10.0, arrivals="constant")
+    assert [one.due_offset_ns for one in planned(workload, material)] == [0, S // 10]
+    with pytest.raises(UsageError, match="time_scale is for a trace's own instants"):
+        replaying(path, rate=10.0, time_scale=2.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"prompt_tokens": 10}, "says itself how long"),
+        ({"output_tokens": 10}, "says itself how long"),
+        ({"cache": "warm"}, 'can be "cold" or "shared"'),
+        ({"batch": True, "requests": 2}, "can't be handed to a batch API"),
+    ],
+)
+def test_what_does_not_go_with_a_trace_is_refused(tmp_path, changes, said):
+    with pytest.raises(UsageError, match=said):
+        replaying(written(tmp_path, FILES["azure"]), **changes)
+
+
+def test_the_standard_workload_asks_for_a_file():
+    with pytest.raises(UsageError, match="trace replays a trace of yours: say which with --trace FILE"):
+        opened(load("trace"), Path())
+    said = dict(card(load("trace")))
+    assert "--trace FILE" in said["Prompt"] and said["Stop"] == "a trial ends with the trace"
+
+
+def test_the_digest_is_that_of_the_rows_not_of_the_files_name(tmp_path):
+    one, _ = replaying(written(tmp_path, FILES["azure"], "a"))
+    same, _ = replaying(written(tmp_path, FILES["azure"], "b"))
+    other, _ = replaying(written(tmp_path, FILES["azure"].replace("396", "397"), "a"))
+    assert workload_digest(one) == workload_digest(same) != workload_digest(other)
+    assert one.trace.file == "a" and str(tmp_path) not in str(one)
+
+
+# ---------------------------------------------------------------- blocks
+
+
+def row(tokens, *blocks):
+    return Row(at_ns=0, prompt_tokens=tokens, output_tokens=1, blocks=blocks, block_tokens=512)
+
+
+def test_an_ideal_cache_holds_the_blocks_that_stand_before():
+    rows = [row(1100, 1, 2, 3), row(1100, 1, 2, 4), row(1024, 1, 2), row(1100, 9, 2, 3), row(1090, 1, 2, 3)]
+    # Of the last: its third block is shorter than the one known.
+    assert list(ideal_hits(rows)) == [0, 1024, 1023, 0, 1024]
+    assert ideal_share(rows) == (1024 + 1023 + 1024) / (1100 * 3 + 1024 + 1090)
+
+
+@pytest.mark.parametrize("text", ["random", "prose"])
+def test_blocks_become_prefixes_that_a_cache_really_shares(tmp_path, text):
+    trace = "".join(
+        json.dumps({"timestamp": 40 * i, "input_length": tokens, "output_length": 2, "hash_ids": ids}) + "\n"
+        for i, (tokens, ids) in enumerate(
+            [
+                (1000, [1, 2]),
+                (1500, [1, 3, 4]),
+                (1536, [1, 3, 5]),
+                (700, [6, 7]),
+                (1100, [1, 3, 8]),
+                (700, [6, 9]),
+            ]
+        )
+    )
+    opening = replaying(written(tmp_path, trace), trials=2)
+    opening = msgspec.structs.replace(opening[0], text=text), opening[1]
+    told = []
+    with running(CACHING) as simulator:
+        found = measured(opening, simulator.url, tmp_path / "store", told)
+    ideal = (512 + 1024 + 1024 + 512) / 6536
+    assert f"a cache that forgets nothing would hold {100 * ideal:.1f} % of its prompt tokens" in told
+    (summary,) = found.summaries
+    assert summary.means["hit_ratio_asked"] == pytest.approx(ideal, abs=0.002)
+    assert summary.means["hit_ratio"] == pytest.approx(ideal, abs=0.01)
+    records = Store(tmp_path / "store").select(found.manifest.run_id).records().to_pylist()
+    by_index = sorted((one["index"], one["cached_tokens"]) for one in records if one["trial"] == 2)
+    for (_, cached), held in zip(by_index, [0, 512, 1024, 0, 1024, 512], strict=True):
+        assert held - 16 <= cached <= held + 16
+    assert "of its prompt tokens" in " ".join(told) and "cached" in screen(found, store="", width=160)
+
+
+def test_rows_without_blocks_are_new_prompts_even_where_sharing_is_allowed(tmp_path):
+    workload, _ = replaying(written(tmp_path, FILES["azure"]))
+    assert workload.cache == ("cold",) and not workload.trace.blocks
+    workload, material = replaying(written(tmp_path, FILES["azure"]), hit_ratio=0.5)
+    assert workload.cache == ("shared",)
+    assert [one.reusable_tokens for one in planned(workload, material)] == [10, 192, 192]
+
+
+def test_blocks_can_be_left_out(tmp_path):
+    workload, material = replaying(written(tmp_path, FILES["mooncake"]), cache="cold")
+    first, second = planned(workload, material)
+    assert first.messages[0].content[:20] != second.messages[0].content[:20]
+    assert first.reusable_tokens is None
+
+
+# ---------------------------------------------------------------- against a server
+
+
+def test_rows_that_the_server_cannot_hold_are_left_out_and_told(tmp_path):
+    text = "timestamp,prompt_tokens,output_tokens\n0,3,4\n0.05,900,4\n0.1,900,200\n0.15,40,5\n"
+    path, told = written(tmp_path, text), []
+    with running(SimConfig(ttft_ms=1.0, itl_ms=0.1, context_tokens=1000)) as simulator:
+        found = measured(replaying(path), simulator.url, tmp_path / "store", told, "openai")
+        assert "1 of its 4 rows are longer than the server's context of 1,000 tokens and are left out" in told
+        assert "1 prompts are shorter than the server's chat template allows: as short as can be" in told
+        trace = found.manifest.workload.trace
+        assert (trace.used, trace.dropped, trace.number) == (3, 1, 4)
+        records = Store(tmp_path / "store").select(found.manifest.run_id).records().to_pylist()
+        assert [one["asked_output_tokens"] for one in sorted(records, key=lambda r: r["index"])] == [4, 4, 5]
+    with (
+        running(SimConfig(context_tokens=4)) as tiny,
+        pytest.raises(UsageError, match=r"no row of t\.txt fits the server's context of 4 tokens"),
+    ):
+        measured(replaying(path), tiny.url, tmp_path / "store", backend="openai")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AzureLLMInferenceTrace_code.csv",
+        "AzureLLMInferenceTrace_conv.csv",
+        "mooncake_conversation_head.jsonl",
+    ],
+)
+def test_public_traces_go_out_ten_times_as_fast_as_recorded(tmp_path, name):
+    path = PUBLIC / name
+    if not path.exists():
+        pytest.skip(f"{name} isn't here; BENCHSUITE_TRACES names the folder that has it")
+    opening = replaying(path, time_scale=10.0, seconds=5)
+    truth = tmp_path / "truth"
+    config = msgspec.structs.replace(CACHING, truth_path=str(truth))
+    with running(config) as simulator:
+        found = measured(opening, simulator.url, tmp_path / "store")
+    rows, _, _ = rows_of(path)
+    offsets = [row.at_ns for row in rows if row.at_ns < 50 * S]
+    records = Store(tmp_path / "store").select(found.manifest.run_id).records().to_pylist()
+    records.sort(key=lambda one: one["index"])
+    (trial,) = found.manifest.trials
+    sent = [one for one in records if one["sent_ns"] is not None]
+    kept = len(offsets) - sum(
+        row.prompt_tokens + row.output_tokens > config.context_tokens for row in rows[: len(offsets)]
+    )
+    assert len(sent) == len(records) == kept == found.manifest.workload.trace.used
+    if kept == len(offsets):
+        due = [one["due_ns"] - trial.start_ns for one in records]
+        assert due == [round(at_ns / 10) for at_ns in offsets], "due is the file's time, exactly"
+    lag_ms = np.array([one["sent_ns"] - one["due_ns"] for one in sent]) / 1e6
+    assert np.quantile(lag_ms, 0.99) < 5 and lag_ms.min() >= 0
+    # What the server saw of it, by its own clock, keeps the file's pace too.
+    arrived = sorted(one.received_ns for one in read_truth(truth))[-len(sent) :]
+    assert len(arrived) == len(sent)
+    asked = [(one["asked_prompt_tokens"], one["asked_output_tokens"]) for one in records]
+    assert asked[:50] == [(max(8, row.prompt_tokens), row.output_tokens) for row in rows[:50]]
+    assert isinstance(found.manifest.workload, Workload)
