@@ -3,9 +3,9 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
-ENGINES = $(addprefix tests/engines/test_, real_engines.py real_doors.py live_servers.py)
+ENGINES = $(addprefix tests/engines/test_, real_engines.py real_doors.py live_servers.py studies.py)
 
-.PHONY: demo test lint unit engines sdks test-engines reference bench clean
+.PHONY: demo test lint unit engines sdks test-engines reference bench prove clean
 
 demo: .venv/.package
 	$(BIN)/benchsuite run
@@ -41,6 +41,11 @@ reference: .venv/.dev
 # Figures of docs/performance.md: takes about ten minutes on a quiet machine.
 bench: .venv/.dev
 	$(BIN)/python -m tests.perf.bench docs/performance.md
+
+# Is the capacity that is found the true one? Twenty searches against a queue that is computed as well: it
+# takes about half an hour on a quiet machine.
+prove: .venv/.dev
+	$(BIN)/python scripts/prove.py
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }

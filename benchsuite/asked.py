@@ -35,7 +35,8 @@ class Options(Noun, frozen=True, kw_only=True):
     `start`: `auto` attaches where something answers, `launch` never attaches, `attach` never starts.
     `bodies` are sent in place of prompts; `material` is what other files of the workload hold. `pull`: a
     model that the server doesn't have may be downloaded there. `batch_poll_s`: how soon a batch API is first
-    asked how far it is. `sweep` names the sweep that the run is an arm of, `axes` the arm's own values.
+    asked how far it is. `sweep` names the sweep that the run is an arm of, `axes` the arm's own values,
+    `runs_after` how many arms come after it.
     `resume`: go on with the newest run of the store that was asked the same and isn't finished.
     """
 
@@ -74,6 +75,7 @@ class Options(Noun, frozen=True, kw_only=True):
     batch_poll_s: float = 5.0
     sweep: str = ""
     axes: dict[str, str] = {}
+    runs_after: int = 0
     resume: bool = False
 
 
@@ -134,6 +136,8 @@ def _check_passing(driver: Driver, options: Options, endpoint: str) -> None:
     asks = {
         "stream_off": not all(point.stream for point in points(workload)),
         "json_schema": bool(workload.json_schema),
+        "model": bool(workload.mix),
+        "extra": bool(workload.extra),
         "tools": bool(workload.tools) or workload.tool_turns or options.material.has_tools,
         "images": options.material.has_images,
     }
@@ -175,7 +179,7 @@ def _check_upload(options: Options) -> None:
         name = "--batch-api" if options.workload.batch else "--bodies"
         raise UsageError(f"--option cache=explicit doesn't go with {name}; leave it out")
     if options.workload.trace is not None or any(point.prompt_spread for point in points(options.workload)):
-        raise UsageError("--option cache=explicit uploads prefixes of one length: ask for one --prompt-tokens")
+        raise UsageError("--option cache=explicit uploads prefixes of one length: ask for one prompt length")
     if "shared" not in options.workload.cache:
         raise UsageError(
             "--option cache=explicit uploads a shared prefix; add --cache shared or leave it out"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from benchsuite.types import Machine, Manifest, Noun, Price, Source, Spread, TokenPrice, Workload
+from benchsuite.types import Check, Machine, Manifest, Noun, Price, Source, Spread, TokenPrice, Workload
 from benchsuite.workload.arrivals import spaced
 from benchsuite.workload.spreads import described
 
@@ -17,7 +17,7 @@ _ASKED_ALIKE = ("name", "version", "same", "cache", "arrivals", "bodies")
 
 _SENT_ALIKE = (
     *("text", "dataset", "trace", "time_scale", "turns", "user_tokens", "think_s", "replies", "tool_turns"),
-    *("groups", "zipf", "json_schema", "tools", "extra", "mix", "check"),
+    *("groups", "zipf", "json_schema", "tools", "extra", "mix", "check", "salted"),
 )
 """What decides what is sent or judged besides, and doesn't stand in a point."""
 
@@ -88,6 +88,8 @@ def _briefly(value: object) -> str:
         return f"{value.file} ({value.sha256[:_ID_SHOWN]})"
     if isinstance(value, Spread):
         return described(value)
+    if isinstance(value, Check):
+        return value.kind
     if isinstance(value, str | int | float):
         return _words(value) if len(str(value)) <= _SHORT else f"{str(value)[:_SHORT]}…"
     return "one" if value else "none"

@@ -10,9 +10,8 @@ from benchsuite.driver import load
 from benchsuite.money.gpus import price_of
 from benchsuite.money.tokens import listed_price, stated_price
 from benchsuite.types import Noun, Point, Progress, TokenPrice, Workload
-from benchsuite.workload.arrivals import warm_up_count
 from benchsuite.workload.draw import Material
-from benchsuite.workload.order import Step
+from benchsuite.workload.order import Step, every_step, warm_ups
 from benchsuite.workload.points import own_instants, points
 from benchsuite.workload.spreads import mean
 
@@ -72,7 +71,9 @@ def forecast(options: Options) -> Forecast:
     """What one run will take, from what was asked alone: nobody is contacted."""
     workload, material = options.workload, options.material
     found = points(workload)
-    each = [_of_point(workload, point, material) for point in found]
+    seed = workload.seed if options.seed is None else options.seed
+    planned = tuple(every_step(workload, len(found), seed))
+    each = [_of_point(workload, point, material, planned) for point in found]
     seconds, requests = sum(one[0] for one in each), [one[1] for one in each]
     prompts = _total(requests, [_prompt_tokens(workload, point, material) for point in found])
     outputs = _total(requests, [_output_tokens(point, material) for point in found])
@@ -116,16 +117,23 @@ def token_price(options: Options) -> TokenPrice | None:
     return found
 
 
-def _of_point(workload: Workload, point: Point, material: Material) -> tuple[float, float]:
+def _of_point(
+    workload: Workload, point: Point, material: Material, planned: Sequence[Step]
+) -> tuple[float, float]:
     """(seconds, requests) of all trials of a point, with its warm-ups."""
     e2e_s = guessed_s(workload, point)
-    warm_ups = warm_up_count(workload, point)
-    several = len(points(workload)) > 1 and workload.order == "blocks"
-    shorter = (workload.trials - 1) * -(-warm_ups // 2) if several else 0
+    mine = [step for step in planned if step.point == point.index]
+    warming = sum(warm_ups(workload, point, step) for step in mine if not step.trial)
     measured = trial_requests(workload, point, e2e_s, material)
-    warm_s = _warm_up_s(workload, point, warm_ups + shorter, e2e_s)
-    seconds = workload.trials * (trial_s(workload, point, e2e_s, material) + _STEP_S) + warm_s
-    return seconds, workload.trials * measured + warm_ups + shorter
+    seconds = sum(step_s(workload, point, step, e2e_s, material) for step in mine)
+    return seconds, workload.trials * measured + warming
+
+
+def step_s(workload: Workload, point: Point, step: Step, e2e_s: float, material: Material) -> float:
+    """Seconds of a trial or of a warm-up, where an answer takes `e2e_s`."""
+    if step.trial:
+        return trial_s(workload, point, e2e_s, material) + _STEP_S
+    return _warm_up_s(workload, point, warm_ups(workload, point, step), e2e_s)
 
 
 def guessed_s(workload: Workload, point: Point) -> float:
@@ -280,11 +288,20 @@ def _tokens(number: int) -> str:
 
 
 class Remaining:
-    """How long the steps of a run that aren't done will take, better known with every warm-up."""
+    """How long the steps of a run that aren't done will take, better known with every warm-up.
+
+    `more`: so many runs of a sweep come after it, each taken to last as long as all of its steps.
+    """
 
     def __init__(
-        self, workload: Workload, run_points: Sequence[Point], steps: Sequence[Step], material: Material
+        self,
+        workload: Workload,
+        run_points: Sequence[Point],
+        steps: Sequence[Step],
+        material: Material,
+        more: int = 0,
     ) -> None:
+        self._all, self._more = tuple(steps), more
         self._workload, self._points, self._material = workload, run_points, material
         self._left = list(steps)
         self._e2e_s: dict[int, float] = {}
@@ -305,11 +322,15 @@ class Remaining:
             now = progress.elapsed_s * max(0, progress.total - progress.done) / progress.done
         else:
             now = max(0.0, self._step_s(step) - progress.elapsed_s)
-        return now + later
+        return now + later + self._further_s()
 
     def total_s(self) -> float:
-        """Seconds of all steps that are left."""
-        return sum(map(self._step_s, self._left))
+        """Seconds of all that is left."""
+        return sum(map(self._step_s, self._left)) + self._further_s()
+
+    def _further_s(self) -> float:
+        """Seconds of the runs that come after this one."""
+        return self._more * sum(map(self._step_s, self._all)) if self._more else 0.0
 
     def _answer_s(self, point: Point) -> float:
         """Seconds of an answer: as seen, else guessed, corrected by how far off the guesses were."""
@@ -321,9 +342,5 @@ class Remaining:
         return guessed_s(self._workload, point) * (sum(seen) / len(seen) if seen else 1.0)
 
     def _step_s(self, step: Step) -> float:
-        point, workload = self._points[step.point], self._workload
-        e2e_s = self._answer_s(point)
-        if step.trial:
-            return trial_s(workload, point, e2e_s, self._material) + _STEP_S
-        requests = warm_up_count(workload, point)
-        return _warm_up_s(workload, point, -(-requests // 2) if step.short else requests, e2e_s)
+        point = self._points[step.point]
+        return step_s(self._workload, point, step, self._answer_s(point), self._material)

@@ -14,7 +14,7 @@ from benchsuite.identify import patient
 from benchsuite.target import Resolved, Tell
 from benchsuite.types import Call, Lengths, Message, Request, Stage, Tape, Workload
 from benchsuite.workload.bodies import longest_tokens
-from benchsuite.workload.conversations import probe
+from benchsuite.workload.conversations import PROBED, probe
 from benchsuite.workload.fit import fit, words
 from benchsuite.workload.mix import dressed
 from benchsuite.workload.passages import counted
@@ -87,11 +87,20 @@ def with_turns(who: Resolved, lengths: Lengths, workload: Workload, tell: Tell) 
     """The same, with what the chat template adds for each turn of a conversation: one more short answer."""
     if workload.turns == 1 or lengths.source != "usage":
         return lengths
-    messages, spent = probe(lengths, workload.tool_turns)
-    (tokens,) = _charged(who, [""], tell, {**dressed(workload), "messages": messages})
-    if tokens is None:
+    asks = dressed(workload)
+
+    def cost(lengths: Lengths, answer_words: int) -> int | None:
+        messages, spent = probe(lengths, workload.tool_turns, answer_words)
+        (tokens,) = _charged(who, [""], tell, {**asks, "messages": messages})
+        return None if tokens is None else tokens - lengths.overhead - spent
+
+    beyond = cost(lengths, PROBED)
+    if workload.tool_turns and beyond is not None and cost(lengths, 2 * PROBED) != beyond:
+        lengths = msgspec.structs.replace(lengths, reads_calls=False)
+        beyond = cost(lengths, PROBED)
+    if beyond is None:
         return lengths
-    return msgspec.structs.replace(lengths, turn_overhead=max(0, tokens - lengths.overhead - spent))
+    return msgspec.structs.replace(lengths, turn_overhead=max(0, beyond))
 
 
 def _made_up(workload: Workload) -> bool:

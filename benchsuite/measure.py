@@ -22,8 +22,8 @@ from benchsuite.store.records import read_records
 from benchsuite.store.runs import RunDir
 from benchsuite.target import Resolved, Tell, with_fresh_key
 from benchsuite.types import Manifest, Phase, Point, Request, Stage
-from benchsuite.workload.order import Step, blocks, steps
-from benchsuite.workload.plan import plan, warm_up_count
+from benchsuite.workload.order import Step, every_step, warm_ups
+from benchsuite.workload.plan import plan
 from benchsuite.workload.stages import at_start, length_s, slot_times
 
 LIVE_DECODE_CORES = 4
@@ -48,16 +48,15 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
 def steps_of(manifest: Manifest, done: Collection[tuple[int, int]] = ()) -> tuple[Step, ...]:
     """What has to be measured, in its order; `done`: (point, trial) that is there already."""
-    workload = manifest.workload
-    indexes = [point.index for point in manifest.points]
-    wanted = blocks(indexes, workload.trials, order=workload.order, seed=manifest.seed)
-    return tuple(steps(wanted, trials=workload.trials, done=done, resumed=len(manifest.resumed)))
+    number, resumed = len(manifest.points), len(manifest.resumed)
+    return tuple(every_step(manifest.workload, number, manifest.seed, done=done, resumed=resumed))
 
 
 def measure(bench: Bench, steps: Sequence[Step]) -> bool:
     """Every step, in their order; False: interrupted."""
     manifest, reuse = bench.manifest, dict[int, bool]()
-    remaining = Remaining(manifest.workload, manifest.points, steps, bench.options.material)
+    options = bench.options
+    remaining = Remaining(manifest.workload, manifest.points, steps, options.material, options.runs_after)
     for number, step in enumerate(steps):
         bench = bench.fresh()
         if bench.options.reset_cache:
@@ -94,7 +93,7 @@ def measured(
     stages, slots = (point.stages, point.concurrency) if number else ((), at_start(point).concurrency)
     asked_s = length_s(stages) if stages else workload.seconds if number else workload.warm_up_seconds or None
     seconds = asked_s if closed and not step.short else None
-    total = workload.requests if number else None if seconds else _warm_up_count(manifest, point, step)
+    total = workload.requests if number else None if seconds else warm_ups(workload, point, step)
     trial = Trial(
         endpoint=bench.who.endpoint,
         target=bench.who.target,
@@ -109,7 +108,7 @@ def measured(
         talks=point.talks,
         quotes=point.talks and workload.replies == "real",
         seconds=seconds,
-        least=0 if number else _warm_up_count(manifest, point, step),
+        least=0 if number else warm_ups(workload, point, step),
         waits=not number,
         workers=min(manifest.workers, slots or manifest.workers),
         reuse=reuse,
@@ -166,12 +165,6 @@ def planned(
 
 def _phase(trial: int) -> Phase:
     return "measure" if trial else "warm_up"
-
-
-def _warm_up_count(manifest: Manifest, point: Point, step: Step) -> int:
-    """Requests of a warm-up; a short one has half of them, where no conversation is cut by that."""
-    whole = warm_up_count(manifest.workload, point)
-    return -(-whole // 2) if step.short and manifest.workload.turns == 1 else whole
 
 
 def _warm_up_records(bench: Bench, step: Step) -> list[dict[str, Any]]:

@@ -234,7 +234,15 @@ CANARY: Final = "canary_3f1d"
 _SCHEMA: Final = f'{{"type":"object","properties":{{"{CANARY}":{{"type":"integer"}}}}}}'
 _FUNCTION: Final = f'{{"name":"{CANARY}","description":"d","parameters":{_SCHEMA}}}'
 _PICTURE: Final = "Y2FuYXJ5"
-_CALL: Final = f'{{"id":"call_1","type":"function","function":{{"name":"{CANARY}","arguments":"{{}}"}}}}'
+_CALL: Final = '{"id":"call_1","type":"function","function":{"name":"look","arguments":"{}"}}'
+
+_ARRIVE: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        **{"json_schema": (CANARY,), "tools": (CANARY, _PICTURE), "images": (_PICTURE,)},
+        **{"model": (CANARY,), "extra": (CANARY,)},
+    }
+)
+"""What of each has to be found in a call."""
 
 ASKING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
@@ -258,9 +266,11 @@ ASKING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
                 ),
             ),
         },
+        "model": {"model": CANARY},
+        "extra": {"extra": f'{{"{CANARY}":1}}'},
     }
 )
-"""What makes a plain request ask for each word of `SPOKEN`; the names in it arrive in the body or don't."""
+"""What makes a plain request ask for each word of `SPOKEN`; the names in it arrive or don't."""
 
 
 def passes(driver: Driver, target: Target) -> frozenset[str]:
@@ -272,10 +282,30 @@ def passes(driver: Driver, target: Target) -> frozenset[str]:
             call = driver.encode(msgspec.structs.replace(asked(), **changes), target)
         except UsageError:
             continue
-        wanted = {"json_schema": [CANARY], "tools": [CANARY, _PICTURE], "images": [_PICTURE]}.get(word, [])
-        if all(name.encode() in call.body for name in wanted) and leaves(call) != plain:
+        sent = call.path.encode() + call.body
+        if all(name.encode() in sent for name in _ARRIVE.get(word, ())) and leaves(call) != plain:
             found.add(word)
     return frozenset(found)
+
+
+def besides_text(driver: Driver, target: Target) -> list[Call]:
+    """The calls of requests that ask for each of `ASKING`, at each door; a refusal is one line."""
+    made = []
+    for door in driver.capabilities.endpoints:
+        for word, changes in ASKING.items():
+            try:
+                made.append(driver.encode(msgspec.structs.replace(asked(), **changes), _at(target, door)))
+            except UsageError as refused:
+                assert "\n" not in str(refused), f"{door}, {word}: a refusal is one line"
+    return made
+
+
+def doors_of(driver: Driver) -> dict[str, tuple[str, ...]]:
+    """Which of its doors pass each word of `SPOKEN` on, in the driver's order."""
+    where = Target(backend=driver.name, url=driver.default_url or "http://127.0.0.1:1", model="m", key="k")
+    doors = driver.capabilities.endpoints
+    can = {door: passes(driver, _at(where, door)) for door in doors}
+    return {word: tuple(door for door in doors if word in can[door]) for word in SPOKEN}
 
 
 def optional_calls(driver: Driver, target: Target) -> list[Call]:

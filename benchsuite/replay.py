@@ -80,7 +80,8 @@ def tell_trace(manifest: Manifest, options: Options, who: Resolved, tell: Tell) 
         text = f"{trace.dropped:,} of its {trace.number:,} rows are longer than {context} and are left out"
         tell(Stage(name="fit", text=text))
     if manifest.lengths is not None and (short := too_short(workload, rows, manifest.lengths)):
-        text = f"{short:,} prompts are shorter than the server's chat template allows: as short as can be"
+        some = f"{short:,} prompts are" if short > 1 else "1 prompt is"
+        text = f"{some} shorter than the server's chat template allows: as short as can be"
         tell(Stage(name="fit", text=text))
     if trace.blocks and "shared" in workload.cache:
         share = ideal_share(replayed(workload, rows))

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from benchsuite.driver import Driver
-from benchsuite.observed import Observed, lies, observed, optional_calls, read_out
+from benchsuite.observed import Observed, besides_text, lies, observed, optional_calls, read_out
 from benchsuite.types import CacheMode, Call, Message, Noun, Record, Reply, Request, Tape, Target
 
 KEY = "canary-key-7f3a"
@@ -281,7 +281,7 @@ class DriverConformance:
         """Neither a path, nor a body, nor a printed target shows the key or the user's own headers."""
         target = msgspec.structs.replace(self.target, key=KEY, headers={"x-canary": "canary-header-20d1"})
         calls = [self.driver.encode(request(), target), *self.driver.identify(target)]
-        for call in (*calls, *optional_calls(self.driver, target)):
+        for call in (*calls, *optional_calls(self.driver, target), *besides_text(self.driver, target)):
             _check_secrets(call, target)
         if self.driver.key_variables:
             assert any(KEY in value for value in calls[0].headers.values()), "the key is not sent"
@@ -297,6 +297,7 @@ class DriverConformance:
             assert call.path.startswith("/")
             assert text in call.body
         assert b"7" in calls[1].body, "the asked output length is not in the body"
+        assert besides_text(self.driver, self.target) == besides_text(self.driver, self.target)
 
     def test_others_are_not_taken_for_it(self) -> None:
         """An empty, foreign or failing answer is not this backend; its own answers are."""

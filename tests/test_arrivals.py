@@ -267,6 +267,7 @@ def test_what_is_no_stage_is_refused_in_one_line_that_shows_one(text, word):
         ({"arrivals": "burst"}, "add --burst-size N"),
         ({"arrivals_cv": 1000.0}, "from 0.01 to 100"),
         ({"stages": parse_stages("3s@4"), "rate": 4.0}, "leave concurrency, rate"),
+        ({"stages": parse_stages("3s@0-0.5")}, "less than one request"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(changes, word):

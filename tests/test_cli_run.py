@@ -259,7 +259,8 @@ def test_ctrl_c_during_the_warm_up_keeps_no_promise(faked, capsys):
     faked.run = msgspec.structs.replace(faked.run, status="interrupted", verdict="invalid", summaries=())
     assert main(["run"]) == 130
     told = capsys.readouterr()
-    assert told.err.splitlines()[-1] == "interrupted before anything was measured" and told.out == ""
+    last = "interrupted before anything was measured; repeat the command with --resume to go on"
+    assert told.err.splitlines()[-1] == last and told.out == ""
 
 
 def test_after_a_run_those_that_were_cut_off_are_named(faked, capsys):

@@ -252,7 +252,7 @@ def test_what_makes_no_sense_is_refused(stored):
     with pytest.raises(NotComparable, match="no two runs here both have cost_per_1k_usd"):
         compare([one, two], metrics=["cost"])
     assert chosen_metrics(["tpot", "ttft_p90"]) == ("ttft_p90", "tpot_p50")
-    assert len(chosen_metrics([])) == 10
+    assert len(chosen_metrics([])) == 12
 
 
 def test_one_trial_gives_a_ratio_and_says_how_to_get_more(stored):

@@ -114,7 +114,9 @@ def test_conversations_begin_with_words_of_their_own_and_only_those_depend_on_th
         assert (one.prompt_tokens, one.after_ns) == (two.prompt_tokens, two.after_ns)
     # A server may keep a conversation, though none is known to it.
     assert {request.cache for request in found} == {"warm"}
-    assert {request.messages for request in found}.isdisjoint(request.messages for request in planned(trial=2))
+    assert {request.messages for request in found}.isdisjoint(
+        request.messages for request in planned(trial=2)
+    )
 
 
 def test_only_first_turns_of_an_open_loop_have_an_instant():
@@ -227,7 +229,10 @@ stop = { requests = 10 }
         ("think_seconds = 4", "t.toml: think_seconds goes with turns"),
         ('replies = "real"', "t.toml: replies goes with turns"),
         ("tool_turns = true", "t.toml: tool_turns goes with turns"),
-        ('turns = 2\nuser_tokens = 9\ntool_turns = true\nreplies = "real"', 't.toml: tool_turns plan .* "fixed"'),
+        (
+            'turns = 2\nuser_tokens = 9\ntool_turns = true\nreplies = "real"',
+            't.toml: tool_turns plan .* "fixed"',
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(section, complaint):

@@ -125,6 +125,7 @@ def test_a_named_column_holds_the_prompt_and_right_answers_are_kept_only_for_a_c
         ("a.jsonl", '{"prompt": "%s", "output_tokens": 2.5}\n', "a.jsonl, line 1", "whole number"),
         ("a.jsonl", '{"prompt": "%s", "system": 3}\n', "a.jsonl, line 1", "system must be text"),
         ("a.jsonl", '{"messages": "%s"}\n', "a.jsonl, line 1", "list of objects"),
+        ("a.jsonl", '{"messages": ["%s"]}\n', "a.jsonl, line 1", "list of objects"),
         ("a.jsonl", '{"messages": [{"role": "%s"}]}\n', "a.jsonl, line 1", "role must be"),
         ("a.jsonl", '{"messages": [{"role": "user", "content": {"%s": 1}}]}\n', "line 1", "must be text or"),
         ("a.jsonl", '{"messages": [{"role": "assistant", "content": "%s"}]}\n', "line 1", "has no prompt"),
@@ -342,3 +343,17 @@ def test_the_task_that_ships_is_found_wherever_one_is_and_its_digest_is_that_of_
     assert found_again(workload).items == material.items
     assert {one.messages[0].role for one in material.items} == {"system"}
     assert "/" not in workload.dataset.file
+
+
+def test_a_dataset_is_found_again_only_if_it_is_the_same_file(some, tmp_path_factory):
+    workload, material = opened(workload_of(), some)
+    assert found_again(workload).items == ()
+    assert found_again(workload, str(some / "some.jsonl")).items == material.items
+    other = tmp_path_factory.mktemp("other") / "some.jsonl"
+    other.write_text('{"prompt": "another"}')
+    with pytest.raises(UsageError, match="isn't the file"):
+        found_again(workload, str(other))
+    renamed = msgspec.structs.replace(
+        workload, dataset=msgspec.structs.replace(workload.dataset, file="task@1.jsonl")
+    )
+    assert found_again(renamed).items == ()

@@ -85,14 +85,15 @@ def test_a_turn_is_due_when_the_one_before_has_ended_and_somebody_has_thought(
     talks = by_conversation(done.records, 4)
     for turns in talks:
         for before, record in pairwise(turns):
-            assert record.due_ns == before.end_ns + 30 * MS
+            due_ns = before.end_ns + 30 * MS
+            # A fresh connection takes its time, which isn't the client's fault.
+            assert record.due_ns >= due_ns if closes else record.due_ns == due_ns
             assert record.sent_ns >= record.due_ns
     # A slot is free for another conversation when the whole one has ended.
     begun = sorted(turns[0].due_ns for turns in talks)
     assert begun[:2] == [done.run.start_ns] * 2
     freed = sorted(turns[-1].end_ns for turns in talks)[:3]
     if closes:
-        # A fresh connection takes its time, which isn't the client's fault.
         assert all(due >= free for due, free in zip(begun[2:], freed, strict=True))
     else:
         assert begun[2:] == freed
@@ -220,9 +221,9 @@ def test_a_first_interrupt_ends_conversations_with_the_turn_under_way(serve, wir
 def test_time_ends_conversations_where_they_are(serve, wire, drive, real):
     server = serve(answering(wire))
     trial = drive.trial(server, slots=2, seconds=0.5, talks=True, quotes=real)
-    done = drive.run(trial, talk(1000, 40, count=1000, real=real))
+    done = drive.run(trial, talk(60, 40, count=8, real=real))
     assert {record.outcome for record in done.records} == {"ok"}
-    assert {record.index // 1000 for record in done.records} == {0, 1}
+    assert {record.index // 60 for record in done.records} == {0, 1}
     assert max(record.due_ns for record in done.records) < done.run.start_ns + 500 * MS
     assert not done.run.workers[0].stopped
 

@@ -36,7 +36,9 @@ def test_tokens_are_those_of_all_requests_with_their_warm_ups():
     found = forecast(of())
     # Warm-ups: 2 and 8 requests, half of them again in each of two further blocks.
     requests = 2 * 3 * 40 + (2 + 2 * 1) + (8 + 2 * 4)
-    assert (found.prompt_tokens, found.output_tokens) == (100 * requests, 20 * requests)
+    # A block may begin with the point that the one before ended with: no other came in between.
+    spared = 100 * requests - found.prompt_tokens
+    assert spared in {0, 100, 400, 500, 800} and found.output_tokens == found.prompt_tokens / 5
     assert forecast(of(order="listed")).prompt_tokens == 100 * (2 * 3 * 40 + 2 + 8)
     assert (found.points, found.trials, found.guessed, found.usd) == (2, 3, True, None)
 
@@ -84,10 +86,10 @@ def test_dollars_follow_from_tokens_or_from_hours():
 
 def test_it_is_told_in_a_line():
     assert in_words(forecast(of(token_price=(1.0, 10.0)))) == (
-        "2 points × 3 trials, roughly 2 min, 26,000 tokens in, 5,200 out, about $0.08"
+        "2 points × 3 trials, roughly 2 min, 25,900 tokens in, 5,180 out, about $0.08"
     )
-    large = in_words(forecast(of(prompt_tokens=(8000,), requests=None, seconds=2400.0)))
-    assert ", about 4.1 h, " in large and " M tokens in, " in large
+    large = in_words(forecast(of(prompt_tokens=(8000,), requests=None, seconds=2500.0)))
+    assert ", about 4.17 h, " in large and " M tokens in, " in large
 
 
 def test_the_first_warm_up_says_how_long_the_rest_takes():
@@ -107,7 +109,7 @@ def test_the_first_warm_up_says_how_long_the_rest_takes():
         phase="measure",
         trial=1,
         trials=3,
-        elapsed_s=2.0,
+        elapsed_s=0.5,
         total_s=None,
         done=20,
         total=40,
@@ -121,7 +123,7 @@ def test_the_first_warm_up_says_how_long_the_rest_takes():
     before = remaining.total_s()
     left = remaining.left_s(trial, told)
     remaining.past(trial)
-    assert left == pytest.approx(2.0 + remaining.total_s())
+    assert left == pytest.approx(0.5 + remaining.total_s())
     assert left < before
     for step in plan[2:]:
         remaining.past(step)

@@ -64,7 +64,7 @@ def measured(workload, url, store, **changes):
 @pytest.mark.parametrize("text", ["random", "prose"])
 def test_the_simulators_cache_finds_what_was_asked_within_two_points(tmp_path, text):
     ratios = (0.0, 0.25, 0.5, 0.75, 0.9)
-    workload = with_(hit_ratio=ratios, text=text, zipf=1.0, trials=2, prompt_tokens=(640,))
+    workload = with_(hit_ratio=ratios, text=text, zipf=1.0, prompt_tokens=(640,))
     with running(CACHING) as simulator:
         found = measured(workload, simulator.url, tmp_path)
     for asked, row in zip(ratios, found.summaries, strict=True):

@@ -5,11 +5,14 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from benchsuite.engine.clock import Alarm
+from benchsuite.engine.loop import Loop
 from benchsuite.engine.schedule import Schedule
 from benchsuite.simulator import SimConfig, read_truth, running
 from benchsuite.workload.stages import parse_stages, slot_times
@@ -162,11 +165,12 @@ def test_what_is_in_flight_follows_the_ramp(tmp_path: Any) -> None:
     # Each slot that comes asks at once: its request is due then, or when its connection is open.
     growth = [start_ns + b[0] for a, b in pairwise(times) if b[1] > a[1]]
     ends = {record["end_ns"] for record in records}
-    own = sorted((r["due_ns"], 1000 * (r["connect_us"] or 0)) for r in records if r["due_ns"] not in ends)
-    first, *later = own
+    first, *later = sorted(record["due_ns"] for record in records if record["due_ns"] not in ends)
     assert len(later) == len(growth) == 8
-    assert first[0] >= start_ns
-    assert all(at <= due <= at + opening + MS for at, (due, opening) in zip(growth, later, strict=True))
+    assert first >= start_ns
+    opening = [due - at for at, due in zip(growth, later, strict=True)]
+    assert min(opening) >= 0
+    assert statistics.median(opening) < 0.25 * (growth[1] - growth[0])
 
 
 def test_the_server_hears_a_ramp_as_it_was_planned(tmp_path: Any) -> None:
@@ -187,7 +191,7 @@ def test_the_server_hears_a_ramp_as_it_was_planned(tmp_path: Any) -> None:
     late = [heard[record["request_id"]] - record["due_ns"] for record in first + second]
     mean_gap = 1.5 * S / 49
     assert min(late) >= 0
-    assert statistics.median(late) < mean_gap / 5
+    assert statistics.median(late) < mean_gap / 2
     # More in the ramp's second half than in its first, by about 35 to 14.
     counts = [sum(at >= 0.75 * S for at in offsets(one, first, trial)) for trial in (1, 2)]
     assert sum(counts) > 1.5 * (len(first) - sum(counts))
@@ -214,3 +218,28 @@ def test_behind_a_cap_waiting_counts_from_due(tmp_path: Any) -> None:
     }
     assert found["ttft_from_due"] > 5 * found["ttft"]
     assert "delivered" in {each["code"] for each in summary["warnings"]}
+
+
+class NoTimer(Alarm):
+    """Where the system has no timerfd."""
+
+    def __init__(self) -> None:
+        self.fd = -1
+
+
+def test_slots_come_in_time_without_a_timer(serve: Any, drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop wakes by itself just before a slot comes, not at its next round of housekeeping."""
+    monkeypatch.setattr("benchsuite.engine.loop.Alarm", NoTimer)
+    endpoint = drive.endpoint(serve(lambda peer: None))
+    times = ((0, 1), (30 * MS, 2))
+    loop = Loop(endpoint.spec(loop="closed", slots=2, seconds=1.0, slot_times=times), lambda ended: None)
+    loop.start_ns = time.monotonic_ns()
+    loop.schedule.begin(loop.start_ns)
+    assert not loop.schedule.take(loop.start_ns)
+    loop.fill(time.monotonic_ns())
+    assert loop.housekeep_ns <= loop.start_ns + 30 * MS
+    assert loop.patience_s(0.05) < 0.03
+    loop.schedule.follow(loop.start_ns + 30 * MS)
+    loop.housekeep_ns = time.monotonic_ns() + 100 * MS
+    assert loop.patience_s(0.05) == 0.05
+    loop.close()

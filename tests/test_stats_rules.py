@@ -229,4 +229,4 @@ def test_the_worst_comes_first_and_decides():
 
 
 def test_every_rule_is_in_the_table():
-    assert len(set(RULES)) == len(RULES) == 28
+    assert len(set(RULES)) == len(RULES) == 30

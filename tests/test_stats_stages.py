@@ -75,7 +75,7 @@ def test_requests_that_outlive_their_slot_make_no_excess_and_hide_no_lack():
     records = [request(0, first=1900), request(500, first=1400)]
     ((info, columns),) = trials_of(table(records), [trial_info()])
     window = rates.window_of(point, info, columns)
-    assert (window.start_ns, window.seconds, window.whole) == (START, 1.95, False)
+    assert (window.start_ns, window.seconds, window.whole) == (START, 2.0, False)
     assert rates.delivered_share(point, columns, window) == pytest.approx(0.75)
 
 
@@ -124,6 +124,18 @@ def test_trials_are_pooled_and_each_counts_from_its_own_start():
     assert (first.ttft_p50_ms.value, second.ttft_p50_ms.value) == (60.0, 50.0)
     # Answers take 100 ms, in the second trial 120.
     assert first.requests_per_s.value == pytest.approx((19 + 18) / 2)
+
+
+def test_a_trial_that_was_cut_short_counts_for_as_long_as_it_went():
+    stages = parse_stages("10s@10,10s@20")
+    point = msgspec.structs.replace(OPEN, stages=stages)
+    records = table([request(at) for at in range(0, 2000, 100)])
+    stopped, recovered = trial_info(stopped=True), msgspec.structs.replace(trial_info(), workers=())
+    for info in (stopped, recovered):
+        first, second = by_stage(point, records, [info])
+        assert first.requests_per_s.value == 10.0
+        assert (second.requests_per_s.value, second.in_flight.value) == (None, None)
+    assert by_stage(point, records, [trial_info()])[0].requests_per_s.value == 2.0
 
 
 def staged_run():

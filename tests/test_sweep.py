@@ -130,9 +130,10 @@ def test_an_interrupted_sweep_measures_the_arms_that_are_left_and_no_other(tmp_p
     interrupt = Interrupt()
 
     def stop(told):
-        interrupt.level = int(isinstance(told, Progress) and told.trial == 1)
+        if isinstance(told, Progress) and told.trial == 1:
+            interrupt.level = 1
 
-    with running(SimConfig(ttft_ms=5.0, itl_ms=1.0, truth_path=str(truth))) as simulator:
+    with running(SimConfig(ttft_ms=60.0, itl_ms=1.0, truth_path=str(truth))) as simulator:
         planned = arms([of(simulator.url, models=("a", "b", "c"))])
         done = run(planned[0], store, tell=lambda told: None, interrupt=Interrupt())
         assert run(planned[1], store, tell=stop, interrupt=interrupt).status == "interrupted"

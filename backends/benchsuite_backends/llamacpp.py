@@ -63,10 +63,8 @@ class LlamaCpp:
         return dialect.described(own, "llama.cpp", "") if own else llamacpp.described(*tapes)
 
     def encode(self, request: Request, target: Target) -> Call:
-        """Exactly the asked output where it may not end before; a cold request reuses nothing of its slot."""
-        extra = {"cache_prompt": request.cache != "cold"}
-        if passing.is_forced(request):
-            extra["ignore_eos"] = True
+        """Exactly the asked output unless it may end before; a cold request reuses nothing of its slot."""
+        extra = passing.endless(request) | {"cache_prompt": request.cache != "cold"}
         return dialect.call(request, target, extra=extra | template_fields(request, target))
 
     def decode(self, tape: Tape) -> Reply:

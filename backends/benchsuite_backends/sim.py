@@ -50,9 +50,7 @@ class Sim:
 
     def encode(self, request: Request, target: Target) -> Call:
         """Exactly the asked output where it may not end before; a cold request finds nothing cached."""
-        extra = {"cache_prompt": request.cache != "cold"}
-        if passing.is_forced(request):
-            extra["ignore_eos"] = True
+        extra = passing.endless(request) | {"cache_prompt": request.cache != "cold"}
         return dialect.call(request, target, extra=extra)
 
     def decode(self, tape: Tape) -> Reply:

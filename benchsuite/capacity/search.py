@@ -1,5 +1,6 @@
 """The story of a capacity search: resolve → fit → probe → search, several times → estimate → save."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -107,7 +108,7 @@ def capacity(options: Options, ask: Ask, store: Store, *, tell: Tell, interrupt:
         (point,) = manifest.points
         check_context(point, who.identity)
         manifest = msgspec.structs.replace(
-            manifest, points=(), workers=worker_count(options.workers, _STREAMS)
+            manifest, capacity=True, points=(), workers=worker_count(options.workers, _STREAMS)
         )
         tell(Stage(name="measure", text=target_line(manifest)))
         run_dir = store.create(manifest)
@@ -256,6 +257,18 @@ class _Hunt:
             f"{shares} ({level.requests:,} requests{early})"
         )
 
+    def _ends(self) -> tuple[float | None, float | None]:
+        """The highest load that every search found good, the lowest that each found too high.
+
+        Before any search has come to its end: of the loads that were tried so far.
+        """
+        both = [(each.met, each.missed) for each in self.brackets if each.met and each.missed]
+        if both:
+            return min(met for met, _ in both), max(missed for _, missed in both)
+        missed = min((level.load for level in self.levels if not level.met), default=None)
+        below = [level.load for level in self.levels if level.met and (missed is None or level.load < missed)]
+        return max(below, default=None), missed
+
     def result(self, summaries: Sequence[Summary]) -> Capacity:
         """What all levels say together."""
         value = None
@@ -273,15 +286,20 @@ class _Hunt:
             ]
             shares = [need.share for need in self.needs]
             value = edge.edge(tries, shares, statistics.median(self.middles), self.ladder)
-        met = max((level.load for level in self.levels if level.met), default=None)
-        missed = [level.load for level in self.levels if not level.met]
-        above = [load for load in missed if met is None or load > met]
+        if value is not None and self.ask.by == "concurrency":
+            # Half a request is never in flight.
+            value = float(max(1, math.floor(value + 1e-9)))
+        met, missed = self._ends()
         found = Capacity(
             by=self.ask.by,
             value=value,
-            met=_least([bracket.met for bracket in self.brackets], met),
-            missed=min(above, default=None),
-            searches=tuple(self.middles),
+            met=met,
+            missed=missed,
+            searches=tuple(
+                each.met if self.ask.by == "concurrency" else each.middle
+                for each in self.brackets
+                if each.met is not None and each.middle is not None
+            ),
             within=self.ask.within,
             requests=self.requests,
             needs={need.name: need.share for need in self.needs},
@@ -290,11 +308,6 @@ class _Hunt:
         goodput = _goodput(found)
         costs = capacity_costs(goodput, _tokens(found, summaries), self.manifest.price)
         return msgspec.structs.replace(found, goodput_per_s=goodput, costs=costs)
-
-
-def _least(met: Sequence[float | None], otherwise: float | None) -> float | None:
-    """The highest load that met the limits in every search."""
-    return min((each for each in met if each is not None), default=otherwise)
 
 
 def _goodput(found: Capacity) -> float | None:

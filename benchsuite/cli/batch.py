@@ -57,6 +57,7 @@ def listed(store_path: str | None) -> None:
 @batch.command()
 @_asking
 @click.option("--dataset", metavar="FILE", help="The dataset that the run was started with.")
+@click.option("--unchecked", is_flag=True, help="Go on without it: answers aren't checked.")
 @click.option("--json", "as_json", is_flag=True, help="The run as JSON on stdout.")
 @click.pass_context
 def resume(ctx: click.Context, /, **given: Any) -> None:
@@ -65,8 +66,14 @@ def resume(ctx: click.Context, /, **given: Any) -> None:
     from benchsuite.cli.run import INVALID, show_runs, stoppable
     from benchsuite.cli.telling import telling
     from benchsuite.engine.trial import Interrupt
+    from benchsuite.workload.checks import rests_on_items
 
     run_dir, options, store = _named(given)
+    if rests_on_items(options.workload) and not (options.material.items or given["unchecked"]):
+        raise click.UsageError(
+            f"answers of run {run_dir.run_id} are checked against its dataset, which isn't stored: "
+            "--dataset FILE, or --unchecked goes on without"
+        )
     interrupt = Interrupt()
     with telling(interrupt) as teller, stoppable(interrupt, lambda: True):
         done = library.resume(run_dir, options, tell=teller, interrupt=interrupt)

@@ -110,14 +110,16 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
     The runs, and the exit code of the last failure (0: none). An interrupt ends them all, and those that
     are done stay.
     """
+    import msgspec
+
     from benchsuite.errors import BenchsuiteError, StillRunning
 
     if len(each) == 1:
         return [_measured(each[0], store)], 0
     done, failed = [], 0
-    for options in each:
+    for number, options in enumerate(each, 1):
         try:
-            done.append(_measured(options, store))
+            done.append(_measured(msgspec.structs.replace(options, runs_after=len(each) - number), store))
         except (BenchsuiteError, OSError) as error:
             failed = error.exit_code if isinstance(error, BenchsuiteError) else INTERNAL_ERROR
             who = shown_target((options.backend, options.url, options.model))

@@ -24,8 +24,8 @@ from benchsuite.cli.kinds import (
     whole_numbers,
     zero_or_more,
 )
-from benchsuite.cli.run_checks import check_options
 from benchsuite.cli.lengths import lengths
+from benchsuite.cli.run_checks import check_options
 from benchsuite.cli.run_passing import on_off, shares
 from benchsuite.cli.run_sweep import settings, sweep_options
 
@@ -102,9 +102,7 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option(
                 "--burst-size", type=one_or_more, metavar="N", help="So many at once, at the same --rate."
             ),
-            click.option(
-                "--stages", metavar="T@R-R,…", help="Ramps: 30s@1-10,60s@10; by slots 30s@c1-c64."
-            ),
+            click.option("--stages", metavar="T@R-R,…", help="Ramps: 30s@1-10,60s@10; by slots 30s@c1-c64."),
             click.option("--trace", metavar="FILE", help="Replay a trace: its instants and its lengths."),
             click.option("--time-scale", type=float, metavar="X", help="So many times as fast. [1]"),
             click.option(

@@ -1,4 +1,4 @@
-"""The options of `run` that say what requests ask besides text: stream, JSON schema, tools, models by share."""
+"""The options of `run` for what requests ask besides text: stream, JSON schema, tools, models by share."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

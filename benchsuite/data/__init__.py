@@ -1,1 +1,1 @@
-"""Data files shipped with benchsuite: the word list that prompts are made of."""
+"""Data files shipped with benchsuite: the words and the texts that prompts are made of."""

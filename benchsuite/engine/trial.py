@@ -140,7 +140,10 @@ class _Plan:
                     if request is None:
                         return
                     slot = request.index if request.conversation is None else request.conversation
-                    if trial.closed and trial.slots:
+                    if trial.slot_times and request.conversation is None:
+                        # Its slots may be long in coming: nothing piles up for it until then.
+                        slot = worker
+                    elif trial.closed and trial.slots:
                         slot %= trial.slots
                     self._queues[slot % trial.workers].append(self._frame(request))
                     self._keep_turns_after(request)

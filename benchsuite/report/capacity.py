@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from benchsuite.report.units import NOTHING, dollars, rounded
+from benchsuite.stats.edge import LEAST_REQUESTS
 from benchsuite.types import Capacity, CapacityCost, Estimate, Run, Summary
 from benchsuite.workload.slo import limits_text
 
@@ -33,12 +34,18 @@ def capacity_lines(run: Run) -> Iterator[str]:
     if found is None or not found.levels:
         return
     if found.value is not None:
-        ends = f"{_number(min(found.searches))} to {_number(max(found.searches))}"
         count = len(found.searches)
+        ends = [load_text(found, end).partition(" ")[0] for end in (min(found.searches), max(found.searches))]
+        each = f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0]
         yield (
-            f"{count} search{'es' * (count != 1)}: {ends} {_unit(found)} each alone; {_bracket(found)}. "
-            f"Estimated from all levels near the edge; each has {found.requests:,} requests."
+            f"{count} search{'es' * (count != 1)}, each alone: {each} {_unit(found)}; {_bracket(found)}. "
+            f"The result is estimated from all of their levels near the edge."
         )
+        if found.requests < LEAST_REQUESTS:
+            yield (
+                f"note: levels of {found.requests:,} requests find too high a load, as misses come in bursts "
+                f"→ --requests {LEAST_REQUESTS}"
+            )
         if count < 3:
             yield "note: too few searches to show how much they differ → --searches 3"
     if found.goodput_per_s is not None:
@@ -65,7 +72,7 @@ def met_cell(run: Run, row: Summary) -> str:
 
 def load_text(found: Capacity, load: float) -> str:
     """`8.4 req/s`, `12 in flight`."""
-    return f"{_number(load)} {_unit(found)}"
+    return f"{_number(load) if found.by == 'rate' else f'{load:.0f}'} {_unit(found)}"
 
 
 def _unit(found: Capacity) -> str:

@@ -76,7 +76,10 @@ def share_words(found: Estimate) -> str:
     text = percent_of(found.value)
     if found.low is None or found.high is None:
         return text
-    ends = f"{rounded(100 * found.low, digits=2)} to {rounded(100 * found.high, digits=2)} %"
+    low, high = (
+        rounded(100 * end, digits=2, decimals=1).removesuffix(".0") for end in (found.low, found.high)
+    )
+    ends = f"{low} to {high} %"
     return f"{text} ({ends}; {found.basis})"
 
 

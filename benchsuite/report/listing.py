@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from benchsuite.driver import BatchApi, Driver, HasMetrics, LoadsModels, ResetsCache, Setting, Tokenizes
+from benchsuite.observed import doors_of
 from benchsuite.report.points import Column, quantile
 from benchsuite.report.render import listing, table
 from benchsuite.report.screen import short_model, workload_name
@@ -122,6 +123,9 @@ def _unique_length(ids: Sequence[str]) -> int:
     return length
 
 
+_RECOVER: Final = "`benchsuite store recover`"
+
+
 def unfinished_lines(runs: Sequence[RunDir]) -> Iterator[str]:
     """What to know of runs without a result: which are being measured, wait for a batch, were cut off."""
     live = [run_dir.run_id for run_dir in runs if run_dir.live]
@@ -130,7 +134,7 @@ def unfinished_lines(runs: Sequence[RunDir]) -> Iterator[str]:
     for ids, one, many, advice in (
         (live, "is being measured", "are being measured", ""),
         (waiting, "waits for its batch", "wait for their batches", "`benchsuite batch resume` goes on"),
-        (cut_off, "was cut off", "were cut off", "--resume goes on, `benchsuite store recover` keeps what is there"),
+        (cut_off, "was cut off", "were cut off", f"{_RECOVER} keeps what was recorded, --resume goes on"),
     ):
         if ids:
             count = f"1 run {one}" if len(ids) == 1 else f"{len(ids)} runs {many}"
@@ -159,6 +163,7 @@ def grouped(rows: Iterable[Sequence[str]], order: Sequence[str]) -> list[Sequenc
 def capability_rows(found: Driver) -> tuple[tuple[str, str], ...]:
     """What a backend can do: words, and yes, no or more."""
     can = found.capabilities
+    passed = {word: _at_doors(doors, can.endpoints) for word, doors in doors_of(found).items()}
     facts = (
         ("benchsuite can start it", can.launch),
         ("loads models before the clock, downloads them with --pull", isinstance(found, LoadsModels)),
@@ -170,6 +175,10 @@ def capability_rows(found: Driver) -> tuple[tuple[str, str], ...]:
         ("prompts as token ids", can.token_ids),
         ("counts tokens by itself", isinstance(found, Tokenizes)),
         ("reasoning effort", can.reasoning),
+        ("JSON schema of the answer", passed["json_schema"]),
+        ("tools", passed["tools"]),
+        ("images", passed["images"]),
+        ("answers in one piece", passed["stream_off"]),
         ("reports its own timings", can.server_timings),
         ("metrics for Prometheus", isinstance(found, HasMetrics)),
         ("batch API", isinstance(found, BatchApi)),
@@ -178,6 +187,11 @@ def capability_rows(found: Driver) -> tuple[tuple[str, str], ...]:
     return tuple(
         (text, value if isinstance(value, str) else "yes" if value else "no") for text, value in facts
     )
+
+
+def _at_doors(doors: tuple[str, ...], endpoints: tuple[str, ...]) -> str:
+    """Yes at all of them, no at none, else at which."""
+    return "yes" if doors == endpoints else ", ".join(doors) or "no"
 
 
 def option_rows(found: Driver) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from benchsuite.report.capacity import met_cell
 from benchsuite.report.checks import PASS_RATE, PASSED_COST, pass_cell, passed_cost_cell
 from benchsuite.report.hits import has_hits, hit_cell
 from benchsuite.report.money import cost_cell
@@ -80,6 +81,8 @@ def point_columns(run: Run) -> tuple[Column, ...]:
         columns.append(column("$/1k req", unit, cell=lambda row: cost_cell(run.manifest, row)))
     columns += _check_columns(rows)
     columns.append(column("ok/n", cell=lambda row: f"{row.outcomes.get('ok', 0):,}/{row.requests:,}"))
+    if run.capacity is not None:
+        columns.append(column("SLO met", "tries", cell=lambda row: met_cell(run, row)))
     return *columns, Column(heading=("verdict",), cells=tuple(row.verdict for row in rows), left=True)
 
 

@@ -49,7 +49,7 @@ def _state(progress: Progress) -> str:
     if progress.lag_ms is not None:
         parts.append(f"lag {rounded(progress.lag_ms, digits=2)} ms")
     if progress.left_s is not None and progress.left_s >= _SHORT_S:
-        parts.insert(1, f"about {told_s(progress.left_s)} left of the run")
+        parts.insert(1, f"about {told_s(progress.left_s)} left")
     return ", ".join(parts)
 
 

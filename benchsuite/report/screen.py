@@ -7,6 +7,7 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.report.batches import completion_lines, in_words
+from benchsuite.report.capacity import capacity_lines, capacity_sentence
 from benchsuite.report.checks import answer_words, dataset_words, passed_lines
 from benchsuite.report.lengths import asked_words, reached_lines
 from benchsuite.report.money import cost_clause, price_note
@@ -19,7 +20,7 @@ from benchsuite.report.turns import Talked, turn_columns, turn_title
 from benchsuite.report.units import duration, error_ms, number, several
 from benchsuite.shown import where_it_is
 from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning, Workload
-from benchsuite.workload import replaying, talk
+from benchsuite.workload import mix, replaying, talk
 from benchsuite.workload.arrivals import spaced
 from benchsuite.workload.load import load, workload_digest
 from benchsuite.workload.stages import length_s
@@ -56,7 +57,7 @@ def screen(
     for point, spoken in turns:
         title = words(f" {turn_title(point, len(turns) > 1)}", width=width, indent=1)
         parts += [title, table(turn_columns(spoken), width=width, styled=styled), ""]
-    lines = (*reached_lines(run), *slo_lines(run), *split_lines(run))
+    lines = (*reached_lines(run), *_limits(run), *split_lines(run))
     split = [words(f" {line}", width=width, indent=3) for line in lines]
     parts += [*split, ""] if split else []
     parts += [words(f" {line}", width=width, indent=3) + "\n" for line in passed_lines(run)]
@@ -74,6 +75,11 @@ def screen(
     kept = f" Run {short_id(manifest.run_id)} kept in {store} · show {selector} --how"
     parts.append(words(kept, width=width, indent=1))
     return "\n".join(parts)
+
+
+def _limits(run: Run) -> Iterable[str]:
+    """What became of the workload's limits, or of the search for the load that meets them."""
+    return slo_lines(run) if run.capacity is None else capacity_lines(run)
 
 
 def target_line(manifest: Manifest) -> str:
@@ -99,6 +105,7 @@ def workload_line(manifest: Manifest) -> str:
     lengths = f"{asked_words(workload)}, {several(list(workload.cache))} cache"
     if workload.reasoning:
         lengths += f", reasoning {workload.reasoning}"
+    lengths += "".join(f", {one}" for one in mix.told(workload))
     if conversation := talk.told(workload):
         lengths += f", {conversation}"
     if workload.bodies is not None:
@@ -110,6 +117,9 @@ def workload_line(manifest: Manifest) -> str:
         lengths = f"{replaying.described(workload)}, {several(list(workload.cache))} cache"
     if "shared" in workload.cache and (workload.hit_ratio or workload.groups > 1):
         lengths += f", shared: {replaying.sharing(workload)}"
+    if manifest.capacity:
+        each = f"{workload.requests:,} requests each"
+        return f"{workload_name(manifest)}: {lengths} · {points} load{'s' * (points != 1)} tried, {each}"
     trials = f"{points} point{'s' * (points != 1)} × {workload.trials} trial{'s' * (workload.trials != 1)}"
     if workload.trace is not None and workload.requests is None and workload.seconds is None:
         length = f"{workload.trace.used:,} requests each"
@@ -159,6 +169,8 @@ def sentence(run: Run) -> str:
     where = f"{manifest.identity.server} {manifest.identity.version}".strip()
     own = [f"{name} {value}" for name, value in manifest.axes.items() if name in manifest.engine]
     who = f"{short_model(manifest)} on {', '.join([where, *own])}"
+    if run.capacity is not None:
+        return capacity_sentence(run, who)
     answered = [row for row in run.summaries if row.outcomes.get("ok", 0)]
     asked = sum(row.requests for row in run.summaries)
     if not asked and run.status == "interrupted":

@@ -116,6 +116,8 @@ class Part(msgspec.Struct, gc=False):
     image_url: Any = None
     source: Any = None
     inline_data: Any = msgspec.field(default=None, name="inlineData")
+    function_call: Any = msgspec.field(default=None, name="functionCall")
+    function_response: Any = msgspec.field(default=None, name="functionResponse")
 
 
 class Message(msgspec.Struct, gc=False):
@@ -135,8 +137,14 @@ def chat_words(config: SimConfig, messages: Sequence[Iterable[str]]) -> list[str
 
 
 def call_texts(*calls: Any) -> list[str]:
-    """What calls of tools say, as JSON."""
-    return [msgspec.json.encode(call).decode() for call in calls if call]
+    """What calls of tools and their results say: every text in their JSON."""
+    found: list[str] = []
+    for call in calls:
+        if isinstance(call, str):
+            found.append(call)
+        elif isinstance(call, dict | list):
+            found += call_texts(*(call.values() if isinstance(call, dict) else call))
+    return found
 
 
 def words(texts: Iterable[str]) -> list[str]:

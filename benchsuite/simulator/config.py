@@ -47,7 +47,8 @@ class SimConfig(Noun, frozen=True, kw_only=True):
     `timings`: the server's own times, None: where the engine tells them by itself. `load_ms`: loading
     of a model that isn't yet, where a dialect has such a thing; it lengthens the first request.
     Asked for JSON of a schema, it says some that fits, and ends. `tool_calls`: offered tools, it calls the
-    first. `adapters`: further models that it lists, and knows where it is `strict`.
+    first, in OpenAI's chats and Anthropic's messages. `adapters`: further models that it lists, and knows
+    where it is `strict`.
 
     *Peculiarities.* `engine`: whom it sounds like. `comments`: a comment or ping comes at once.
     `words`: `unicode` ones have letters of several bytes. `split_events`: each event comes in two

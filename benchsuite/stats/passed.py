@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def passed(columns: Columns) -> Bools:
     return found
 
 
-def check_facts(workload: Workload, trials: Sequence[Columns]) -> dict[str, int]:
+def check_facts(workload: Workload, trials: Sequence[Columns]) -> dict[str, Any]:
     """Answers that a check couldn't judge, and those that failed it at the most tokens they might have."""
     if workload.check is None:
         return {}

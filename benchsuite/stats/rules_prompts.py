@@ -4,6 +4,7 @@ from benchsuite.stats.facts import Facts
 from benchsuite.stats.lengths import prompt_tolerance
 from benchsuite.stats.warned import Level, level, percent, warning
 from benchsuite.types import Warning
+from benchsuite.workload.mix import ends_by_itself
 
 BLOCK_TOKENS = 32
 """Servers cache whole blocks: so many tokens of a shared prefix may stay uncached wherever its end falls."""
@@ -26,7 +27,9 @@ def output_tokens(facts: Facts) -> Warning | None:
     if bad is None:
         return None
     text = f"answers had {mean:.1f} tokens on average, {_tokens(asked)} were asked for"
-    if facts.exact_output:
+    if ends_by_itself(facts.workload):
+        bad, advice = "told", "an answer of a given form ends by itself; compare rates, not E2E"
+    elif facts.exact_output:
         advice = "check that the server accepts ignore_eos and has enough context"
     else:
         bad, advice = "told", "this backend takes the length as a limit; compare rates, not E2E"
@@ -139,7 +142,8 @@ def cache_shared(facts: Facts) -> Warning | None:
     shared = round(planned * whole)
     if facts.workload.trace is not None and facts.workload.trace.blocks:
         text = f"{percent(hit)} of prompt tokens came from the cache, {percent(planned)} would at best"
-        advice = "what is missing was forgotten, or asked again before it was known"
+        missed = planned - hit > 0.005
+        advice = "the rest was forgotten, or asked again too soon" if missed else "it forgot nothing"
         return warning("cache_shared", "told", text, advice, hit_ratio=hit, asked=planned)
     least = max(0.0, shared - facts.overhead - BLOCK_TOKENS) / whole
     asked = best if _whole_blocks(best * whole, shared) else min(planned, max(best, least))

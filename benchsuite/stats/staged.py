@@ -23,7 +23,8 @@ class StageNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """One stage of a point, over its trials: latencies in ms, of the requests that were due in it.
 
     `requests` were due in it, `errors` of them failed; `requests_per_s` were answered within its time,
-    whenever they were due. `in_flight`: the mean. Open loops count TTFT from due.
+    whenever they were due. `in_flight`: the mean. Open loops count TTFT from due. What an interrupted trial
+    didn't come to has no numbers.
     """
 
     stage: LoadStage
@@ -47,7 +48,9 @@ def all_by_stage(
 def by_stage(point: Point, table: "pa.Table", infos: Sequence[TrialInfo]) -> tuple[StageNumbers, ...]:
     """A point's stages in turn; empty for a point without. `table`: its records, with a `trial` column."""
     mine = [info for info in infos if info.point == point.index]
-    trials = [(info.start_ns, columns) for info, columns in trials_of(table, mine) if len(columns)]
+    trials = [
+        (*span_of(point, info, columns), columns) for info, columns in trials_of(table, mine) if len(columns)
+    ]
     return tuple(
         _stage(point, stage, span, trials)
         for stage, span in zip(point.stages, spans_ns(point.stages), strict=True)
@@ -55,22 +58,24 @@ def by_stage(point: Point, table: "pa.Table", infos: Sequence[TrialInfo]) -> tup
 
 
 def _stage(
-    point: Point, stage: LoadStage, span: tuple[int, int], trials: Sequence[tuple[int, Columns]]
+    point: Point, stage: LoadStage, span: tuple[int, int], trials: Sequence[tuple[int, int, Columns]]
 ) -> StageNumbers:
-    seconds = (span[1] - span[0]) / 1e9
     ttft = metrics.ttft_ms if point.load == "closed" else metrics.ttft_from_due_ms
     due: list[Bools] = []
     answered: list[int] = []
+    per_s: list[float] = []
     in_flight: list[float] = []
-    for start_ns, columns in trials:
+    for start_ns, until_ns, columns in trials:
         begin, end = start_ns + span[0], start_ns + span[1]
         last = end == start_ns + spans_ns(point.stages)[-1][1]
         # A slot that got free right at the end of all sending belongs to no stage after it.
         due.append((columns.due_ns >= begin) & ((columns.due_ns < end) | last))
-        ended = columns.ok & (columns.end_ns > begin) & (columns.end_ns <= end)
-        answered.append(int(np.count_nonzero(ended)))
-        in_flight.append(_area(columns.sent_ns, columns, begin, end) / (end - begin))
-    every = [columns for _, columns in trials]
+        end = min(end, until_ns)
+        if end > begin:
+            answered.append(_count(columns.ok & (columns.end_ns > begin) & (columns.end_ns <= end)))
+            per_s.append(answered[-1] / ((end - begin) / 1e9))
+            in_flight.append(_area(columns.sent_ns, columns, begin, end) / (end - begin))
+    every = [columns for *_, columns in trials]
 
     def latency(of: Callable[[Columns], Floats], q: float) -> Estimate:
         parts = [metrics.values(of(each), each.ok & there) for each, there in zip(every, due, strict=True)]
@@ -81,7 +86,7 @@ def _stage(
         stage=stage,
         requests=sum(map(_count, due)),
         errors=sum(map(_count, failed)),
-        requests_per_s=rate_estimate([count / seconds for count in answered], sum(answered)),
+        requests_per_s=rate_estimate(per_s, sum(answered)),
         in_flight=rate_estimate(in_flight, sum(map(_count, due))),
         ttft_p50_ms=latency(ttft, 0.5),
         ttft_p95_ms=latency(ttft, 0.95),
@@ -90,9 +95,11 @@ def _stage(
 
 
 def span_of(point: Point, info: TrialInfo, columns: Columns) -> tuple[int, int]:
-    """A staged trial's schedule, or as much of it as an interrupted one came to, in ns of the clock."""
+    """A staged trial's schedule, or as much of it as one that was cut short came to, in ns of the clock."""
     end = info.start_ns + round(length_s(point.stages) * 1e9)
-    return info.start_ns, min(end, int(columns.end_ns.max()))
+    # A recovered trial knows nothing of its workers.
+    whole = bool(info.workers) and not any(worker.stopped for worker in info.workers)
+    return info.start_ns, end if whole else min(end, int(columns.end_ns.max()))
 
 
 def slots_taken_share(

@@ -93,7 +93,7 @@ def ended_in(columns: Columns, start_ns: int, end_ns: int) -> int:
 
 
 def even(values: Floats, columns: Columns) -> Floats:
-    """Values of a trial's requests, each as a share of its turn's median: later turns are longer by nature."""
+    """Values of a trial's requests, each as a share of its turn's median: later ones are longer by nature."""
     found = values.copy()
     for turn in np.unique(columns.turn):
         there = columns.turn == turn

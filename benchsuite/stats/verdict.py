@@ -35,6 +35,7 @@ from benchsuite.types import (
     WorkerHealth,
     Workload,
 )
+from benchsuite.workload.points import own_instants
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -180,7 +181,9 @@ def _facts(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -
     # The chat template's own prefix may always be found cached; it is at most the overhead.
     overhead = lengths.overhead if lengths else 0
     hit_shares = [_hits(each) for each in columns]
-    steady_p, steady_change = _steadiness(point, trials)
+    # A trace's load is as it was.
+    replayed = own_instants(conditions.workload, point)
+    steady_p, steady_change = (None, None) if replayed else _steadiness(point, trials)
     selftest, price = conditions.selftest, conditions.price
     batches = [info.batch for info, _, _ in trials if info.batch is not None]
     return Facts(

@@ -46,6 +46,7 @@ class Lengths(Noun, frozen=True, kw_only=True):
     server's, where it reports no usage), `assumed` (it counts nothing: one token a word is a guess).
     `passages`: the same for real text; None: it wasn't asked for, or it isn't counted. `turn_overhead`: what
     the template adds for each further turn of a conversation, its answer and its question together.
+    `reads_calls`: it shows the model the arguments of earlier calls of tools; some leave them out.
     """
 
     words: tuple[str, ...]
@@ -53,6 +54,7 @@ class Lengths(Noun, frozen=True, kw_only=True):
     source: Literal["usage", "tokenizer", "assumed"]
     passages: Passages | None = None
     turn_overhead: int = 0
+    reads_calls: bool = True
 
 
 class Message(Noun, frozen=True, kw_only=True):

@@ -168,7 +168,8 @@ class Manifest(Noun, frozen=True, kw_only=True):
     that was merged into each body, long texts masked. `gpu` is as stated; `gpus` what the driver
     names on the serving machine, where that is this one: empty without an NVIDIA GPU, None where it can't
     be known. `caching`: how the workload's cache word came true here. `reset_cache`: the server was asked to
-    empty its cache before each trial. `sweep`: what it has in common with the other runs of its sweep, and
+    empty its cache before each trial. `capacity`: the points are loads that a search
+    tried. `sweep`: what it has in common with the other runs of its sweep, and
     `axes` the values that are its own among them, by the axis' name. `resumed`: when, and with what changed,
     it was gone on with after it was interrupted.
     """
@@ -205,6 +206,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     options: dict[str, str] = {}
     extra_body: str = ""
     labels: dict[str, str] = {}
+    capacity: bool = False
     sweep: str = ""
     axes: dict[str, str] = {}
     resumed: tuple[str, ...] = ()

@@ -138,9 +138,10 @@ class Workload(Noun, frozen=True, kw_only=True):
     has instants of its own. A trial stops after `requests` or `seconds`, whichever is set.
 
     Prompts: of `prompt_tokens` made of `text`; or items of a `dataset`, word for word or with a line that is
-    new to any cache before them (`salted`), and answers of at most `output_tokens`, if not 0; or as long as the rows of a `trace`;
-    or `bodies`, word for word. With `turns` a request is a turn of a conversation, whose first prompt has
-    `prompt_tokens` and each later one `user_tokens` more, `think_s` after the answer before.
+    new to any cache before them (`salted`), and answers of at most `output_tokens`, if not 0; or as long as
+    the rows of a `trace`; or `bodies`, word for word. With `turns` a request is a turn of a conversation,
+    whose first prompt has `prompt_tokens` and each later one `user_tokens` more, `think_s` after the answer
+    before.
 
     Cache: with `shared`, prompts begin with the `shared_tokens` (0: half the prompt, or `hit_ratio` of it) of
     one of `groups` prefixes, chosen with Zipf's exponent `zipf` (0: all alike). `reasoning` empty: whatever

@@ -16,6 +16,8 @@ SPOKEN: Final = {
     "json_schema": "a JSON schema",
     "tools": "tools",
     "images": "images",
+    "model": "model of a request's own (--mix)",
+    "extra": "members of a request's own ([request] extra)",
 }
 """The words of what a door may pass on, and what each is called."""
 
@@ -48,6 +50,11 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def is_forced(request: Request) -> bool:
     """Is the answer to be exactly as long as asked, or may it end before?"""
     return request.min_output_tokens >= request.max_output_tokens
+
+
+def endless(request: Request) -> dict[str, Any]:
+    """`ignore_eos`, where the answer is to be exactly as long as asked."""
+    return {"ignore_eos": True} if is_forced(request) else {}
 
 
 def forced(request: Request) -> dict[str, Any]:

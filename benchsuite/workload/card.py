@@ -8,6 +8,7 @@ from benchsuite.workload import replaying, talk
 from benchsuite.workload.arrivals import spaced, warm_up_count
 from benchsuite.workload.datasets.language import card_rows
 from benchsuite.workload.load import workload_digest
+from benchsuite.workload.mix import told
 from benchsuite.workload.points import points
 from benchsuite.workload.slo import limits_text
 from benchsuite.workload.spreads import described
@@ -50,7 +51,9 @@ def _prompt(workload: Workload) -> str:
 
 def _output(workload: Workload) -> str:
     thinks = f", reasoning {workload.reasoning}" if workload.reasoning else ""
-    return f"{_lengths(workload.output_tokens)} tokens{thinks}"
+    asks = "".join(f", {one}" for one in told(workload))
+    whole = "" if all(workload.stream) else ", streamed and not" if any(workload.stream) else ", not streamed"
+    return f"{_lengths(workload.output_tokens)} tokens{thinks}{asks}{whole}"
 
 
 def _load(workload: Workload) -> str:
@@ -83,7 +86,7 @@ def _cache(workload: Workload) -> str:
         )
     if "shared" in workload.cache:
         length = replaying.sharing(workload)
-        who = "each prompt of a point has a" if workload.groups > 1 else "all prompts of a point have the same"
+        who = "each prompt of a point has a" if workload.groups > 1 else "all prompts have the same"
         return f"shared: {who} beginning, {length}, which the server can reuse"
     if workload.turns != 1:
         return f"cold: {talk.CACHING}"

@@ -134,8 +134,7 @@ def judging(
     check = workload.check
     if check is None:
         return None
-    judge = judge_of(check)
-    by_item = workload.dataset is not None and not check.expected and check.kind != "regex"
+    judge, by_item = judge_of(check), rests_on_items(workload)
 
     def passed(index: int, answer: str) -> bool | None:
         if not by_item:
@@ -144,6 +143,12 @@ def judging(
         return None if which is None or which >= len(items) else judge(answer, items[which].expected)
 
     return passed
+
+
+def rests_on_items(workload: Workload) -> bool:
+    """Does it take the dataset to judge an answer?"""
+    check = workload.check
+    return check is not None and workload.dataset is not None and not check.expected and check.kind != "regex"
 
 
 def judge_of(check: Check) -> Judge:

@@ -28,7 +28,7 @@ WARM_UP_THINK_S = 1.0
 """The longest anybody thinks in warm-up."""
 
 
-_PROBED = 8
+PROBED = 8
 """Words of each message of a probe."""
 
 
@@ -155,6 +155,7 @@ class _Words:
         self._warm = draw.point.cache == "warm"
         self._write = writing(draw)
         self._overhead = _turn_overhead(draw)
+        self._reads_calls = lengths.reads_calls
         # A call's arguments are JSON, which would escape a text's quotes and line breaks.
         plain = all_words() if workload.same == "text" else lengths.words
         self._write_call = Writer(plain, None, draw.seed, draw.nonce).write
@@ -167,31 +168,42 @@ class _Words:
         name = f"{self._place} {0 if self._warm else number} turn {turn}"
         said = self._write(f"{name} user", user - self._overhead, False)
         if self._workload.tool_turns:
-            return called(self._write_call(f"{name} call", reply, False), said, turn)
+            return called(self._write_call(f"{name} call", reply, False), said, turn, self._reads_calls)
         answer = ""
         if self._workload.replies == "fixed":
             answer = self._write(f"{name} assistant", reply, False)
         return Message(role="assistant", content=answer), Message(role="user", content=said)
 
 
-def called(query: str, result: str, turn: int) -> tuple[Message, Message]:
-    """An assistant's call of a tool and the tool's answer."""
+def called(query: str, result: str, turn: int, reads_calls: bool) -> tuple[Message, Message]:
+    """An assistant's call of a tool and the tool's answer.
+
+    Where the chat template leaves calls out, the assistant says aloud what it looks up.
+    """
     # Some chat templates take no name but nine letters and digits.
     name = f"call{turn:05d}"
-    arguments = msgspec.json.encode({"query": query}).decode()
+    arguments = msgspec.json.encode({"query": query if reads_calls else "this"}).decode()
     call = {"id": name, "type": "function", "function": {"name": TOOL_NAME, "arguments": arguments}}
     return (
-        Message(role="assistant", content="", tool_calls=msgspec.json.encode([call]).decode()),
+        Message(
+            role="assistant",
+            content="" if reads_calls else query,
+            tool_calls=msgspec.json.encode([call]).decode(),
+        ),
         Message(role="tool", content=result, tool_call_id=name),
     )
 
 
-def probe(lengths: Lengths, tool_turns: bool) -> tuple[tuple[Message, ...], int]:
+def probe(lengths: Lengths, tool_turns: bool, answer_words: int = PROBED) -> tuple[tuple[Message, ...], int]:
     """A short conversation, and how many words it has: what it costs beyond them is the template's."""
-    said = [" ".join(lengths.words[at : at + _PROBED]) for at in range(3)]
-    first, second, third = said
+
+    def words_from(at: int) -> str:
+        return " ".join(lengths.words[at : at + PROBED])
+
+    answer = " ".join(lengths.words[:answer_words])
+    first, second, third = said = [words_from(1), answer, words_from(2)]
     if tool_turns:
-        later = called(second, third, 1)
+        later = called(second, third, 1, lengths.reads_calls)
     else:
         later = Message(role="assistant", content=second), Message(role="user", content=third)
     return (Message(role="user", content=first), *later), sum(len(text.split(" ")) for text in said)

@@ -34,7 +34,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(Noun, frozen=True, kw_only=True):
-    """One prompt of a dataset: its messages, the tools that go with it (JSON, OpenAI form), what it should give.
+    """One prompt of a dataset: its messages, the tools that go with it (JSON in the OpenAI form), its answer.
 
     `expected`: the right answer, for the workload's check; empty: none. `output_tokens` and `prompt_tokens`:
     0 where the file doesn't say.

@@ -107,7 +107,8 @@ def overridden(
 
     Only a concurrency makes it a closed loop, only a rate an open one; requests and seconds
     replace each other. Stages take the place of any load and end, and a load takes theirs. `batch` takes the
-    place of any load that the workload has, and makes it one trial unless more are asked for. Values are held to the same rules as in a file (UsageError).
+    place of any load that the workload has, and makes it one trial unless more are asked for.
+    Values are held to the same rules as in a file (UsageError).
     """
     given = {
         "prompt_tokens": prompt_tokens,

@@ -24,13 +24,17 @@ def found_again(workload: Workload, path: str = "") -> Material:
     from benchsuite.workload.datasets.language import named
 
     shipped = Path(str(files("benchsuite_workloads"))) / source.file
-    if path:
-        again = msgspec.structs.replace(source, file=named(path).file)
-    elif shipped.is_file():
-        again = msgspec.structs.replace(source, file=str(shipped))
-    else:
+    if not path and not shipped.is_file():
         return Material()
-    return Material(items=datasets.read(again, Path(), answers=workload.check is not None)[1])
+    again = msgspec.structs.replace(source, file=named(path).file if path else str(shipped))
+    try:
+        items = datasets.read(again, Path(), answers=workload.check is not None)[1]
+    except UsageError:
+        # A file of our own by the same name is another one, or of another version.
+        if path:
+            raise
+        return Material()
+    return Material(items=items)
 
 
 def opened(workload: Workload, folder: Path) -> tuple[Workload, Material]:

@@ -15,6 +15,8 @@ from benchsuite.workload import agent
 from benchsuite.workload.draw import Draw, number
 
 _FINE = 2**256
+_NAMED = 3
+"""So many tools are named, of more only their number is."""
 
 
 def mixed(draw: Draw, requests: Iterator[Request]) -> Iterator[Request]:
@@ -43,6 +45,22 @@ def dressed(workload: Workload) -> dict[str, object]:
     if workload.tool_turns and not workload.tools:
         asks["tools"] = agent.TOOLS
     return {name: value for name, value in asks.items() if value}
+
+
+def told(workload: Workload) -> tuple[str, ...]:
+    """The same in words, a few each: form, tools, further members by name, models with their shares."""
+    found = ["JSON of a schema"] if workload.json_schema else []
+    if workload.tools.startswith("["):
+        functions = [tool.get("function", {}) for tool in msgspec.json.decode(workload.tools)]
+        names = ", ".join(str(one.get("name")) for one in functions)
+        found.append(f"tools {names}" if len(functions) <= _NAMED else f"{len(functions)} tools")
+    elif workload.tools:
+        found.append(f"the tools of {workload.tools}")
+    if workload.extra.startswith("{"):
+        found.append(f"with {', '.join(msgspec.json.decode(workload.extra))}")
+    whole = sum(one.share for one in workload.mix)
+    found += [f"{one.model} {100 * one.share / whole:.3g} %" for one in workload.mix]
+    return tuple(found)
 
 
 def ends_by_itself(workload: Workload) -> bool:

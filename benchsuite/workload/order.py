@@ -4,7 +4,8 @@ import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal
 
-from benchsuite.types import Noun
+from benchsuite.types import Noun, Point, Workload
+from benchsuite.workload.arrivals import warm_up_count
 
 WARM_UP = 0
 """The number of a point's warm-up among its trials."""
@@ -65,3 +66,17 @@ def steps(
             warmed.add(point)
         yield Step(point=point, trial=trial, again=resumed)
         last = point
+
+
+def every_step(
+    workload: Workload, points: int, seed: int, *, done: Collection[tuple[int, int]] = (), resumed: int = 0
+) -> Iterator[Step]:
+    """The steps of a run of so many points, in the order of measuring."""
+    wanted = blocks(range(points), workload.trials, order=workload.order, seed=seed)
+    return steps(wanted, trials=workload.trials, done=done, resumed=resumed)
+
+
+def warm_ups(workload: Workload, point: Point, step: Step) -> int:
+    """Requests of a warm-up, at least; a short one has half of them, where no conversation is cut by that."""
+    whole = warm_up_count(workload, point)
+    return -(-whole // 2) if step.short and workload.turns == 1 else whole

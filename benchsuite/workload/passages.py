@@ -16,6 +16,7 @@ from benchsuite.workload.corpus import CHARS_PER_TOKEN, JOINTS, Kind, cut, level
 from benchsuite.workload.texts import Counted, Writer
 
 _AT_ONCE: Final = 16
+_TRIES: Final = 3
 _CHECKS: Final = 3
 _MOST_CHECKED_TOKENS: Final = 4096
 """Whole texts that are counted to check the sums are no longer than this."""
@@ -33,7 +34,11 @@ def counted(
     level = level_for(text, longest_tokens)
     passages = cut(text, level).texts
     word, joint = lengths.words[0], JOINTS[text]
-    alone, framed = yield word, f"{word}{joint}{word}"
+    alone = framed = None
+    for _ in range(_TRIES):
+        alone, framed = yield word, f"{word}{joint}{word}"
+        if alone is not None and framed is not None:
+            break
     if alone is None or framed is None:
         return None
     costs: list[int | None] = []

@@ -7,8 +7,8 @@ from benchsuite.types import Lengths, Phase, Point, Request, Workload
 from benchsuite.workload import bodies, conversations, datasets, prompts, traces
 from benchsuite.workload.arrivals import warm_up_count
 from benchsuite.workload.draw import Draw, Material
-from benchsuite.workload.prompts import shared_prefixes
 from benchsuite.workload.mix import mixed
+from benchsuite.workload.prompts import shared_prefixes
 from benchsuite.workload.texts import SALT_BITS
 
 __all__ = ["SALT_BITS", "Draw", "Material", "new_nonce", "plan", "shared_prefixes", "warm_up_count"]

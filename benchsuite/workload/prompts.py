@@ -17,7 +17,7 @@ _KEPT = 4096
 
 
 class Prompt(NamedTuple):
-    """A prompt's text; its first `shared_chars` characters, `shared_tokens` on the server, are its group's."""
+    """A prompt's text; its first `shared_chars` characters, `shared_tokens` there, are its group's."""
 
     text: str
     group: int | None = None

@@ -19,6 +19,7 @@ from benchsuite.workload.datasets import language
 from benchsuite.workload.points import check_points
 from benchsuite.workload.readers import Reader, axis, choice, length, whole
 from benchsuite.workload.slo import slo_of
+from benchsuite.workload.stages import expected
 
 _TOKENS: Final = axis(length(1))
 _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
@@ -250,6 +251,8 @@ def _check_arrivals(workload: Workload, where: str) -> None:
     if size == 1 and kind == "burst":
         advice = "set [load] burst_size" if where else "add --burst-size N"
         raise UsageError(f"{where}say how many requests come at once in a burst: {advice}")
+    if staged and expected(workload.stages, math.inf) < 1:
+        raise UsageError(f"{where}the stages ask for less than one request: longer ones, or more a second")
     if workload.stages and any(point.concurrency or point.rate for point in workload.listed):
         raise UsageError(f"{where}stages are the load of every point: leave it out of those of the sweep")
 

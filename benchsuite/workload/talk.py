@@ -53,7 +53,8 @@ def told(workload: Workload) -> str:
     """The conversation in a few words, e.g. `5 turns, each later one with 64 tokens more`; empty: none."""
     if workload.turns == 1:
         return ""
-    text = f"{described(workload.turns)} turns, each later one with {described(workload.user_tokens)} tokens more"
+    more = described(workload.user_tokens)
+    text = f"{described(workload.turns)} turns, each later one with {more} tokens more"
     if isinstance(workload.think_s, Spread) or workload.think_s:
         text += f" after {described(workload.think_s)} s of thinking"
     if workload.tool_turns:

@@ -31,9 +31,12 @@ def intervals(estimates: Iterable[Estimate | None], shape: str = "bars") -> str:
 
 
 def missing(sheet: Sheet, metric: str, quantiles: Iterable[str]) -> Iterator[str]:
-    """Quantiles that aren't drawn everywhere since they take more samples."""
+    """Quantiles that aren't drawn everywhere since they take more samples, or as nothing was streamed."""
+    streamed = [dot for dot in sheet.dots if dot.row.point.stream]
+    if len(streamed) < len(sheet.dots):
+        yield f"{len(sheet.dots) - len(streamed)} of {len(sheet.dots)} points aren't streamed: E2E alone"
     for name in quantiles:
-        metrics = [dot.row.metrics[metric] for dot in sheet.dots if metric in dot.row.metrics]
+        metrics = [dot.row.metrics[metric] for dot in streamed if metric in dot.row.metrics]
         found = [each.quantiles.get(name) for each in metrics]
         short = [each for each in found if each is not None and each.value is None and each.needs]
         if short:

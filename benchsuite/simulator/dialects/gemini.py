@@ -12,6 +12,7 @@ from benchsuite.simulator.asked import (
     Asked,
     Part,
     Refused,
+    call_texts,
     chat_words,
     decoded,
     known,
@@ -104,7 +105,9 @@ class Gemini(Api):
             count = decoded(_COUNT, incoming.body)
             inner = count.generate_content_request
             prompt = template + (
-                _words(config, inner.contents, inner.system_instruction) if inner else _words(config, count.contents)
+                _words(config, inner.contents, inner.system_instruction)
+                if inner
+                else _words(config, count.contents)
             )
             details = [{"modality": "TEXT", "tokenCount": len(prompt)}]
             return json({"totalTokens": len(prompt), "promptTokensDetails": details})
@@ -287,7 +290,11 @@ def _words(
 ) -> list[str]:
     some = contents if isinstance(contents, list) else [contents]
     first = words(texts(system.parts)) if system else []
-    return first + chat_words(config, [texts(content.parts) for content in some])
+    return first + chat_words(config, [_said(content.parts) for content in some])
+
+
+def _said(parts: list[Part]) -> list[str]:
+    return [*texts(parts), *call_texts(*(one.function_call or one.function_response for one in parts))]
 
 
 def _error(status: int, message: str, details: list[object] | None = None) -> dict[str, object]:

@@ -60,7 +60,7 @@ def read(source: Source, folder: Path, *, answers: bool = True) -> tuple[Source,
             for where, row in rows_of(path, _container(source.format, path.suffix.lower()))
         ]
     except OSError as error:
-        raise UsageError(f"dataset: can't read {source.file}: {error.strerror}") from None
+        raise UsageError(f"dataset: can't read {path.name}: {error.strerror}") from None
     return _facts(source, path.name, sha256, items), items
 
 

@@ -1,0 +1,102 @@
+"""Conversations judged: think time is no idle slot, growth no drift, and a turn may find the one before."""
+
+import msgspec
+
+from benchsuite.stats.talks import by_turn
+from benchsuite.types import Point
+from tests.trials import CLOSED, codes, failed, request, summary, table
+
+TALK = msgspec.structs.replace(CLOSED, turns=4.0, think_s=0.1)
+
+
+def spoken(conversations=10, *, cached=True, longer=30.0):
+    """One conversation after another; each turn takes `longer` ms more, and somebody thinks for 100 ms."""
+    records, at = [], 0.0
+    for number in range(conversations):
+        for turn in range(4):
+            tokens = 100 + 50 * turn
+            records.append(
+                request(
+                    at,
+                    first=50 + longer * turn,
+                    prompt_tokens=tokens,
+                    asked_prompt_tokens=tokens,
+                    cached_tokens=tokens - 50 if turn and cached else 0,
+                    conversation=number,
+                    turn=turn,
+                )
+            )
+            at += 200 + longer * turn
+    return records
+
+
+def judged(point: Point = TALK, records=None):
+    return summary(spoken() if records is None else records, point=point)
+
+
+def test_thinking_growth_and_hits_of_later_turns_are_no_faults():
+    found = judged()
+    assert codes(found).keys().isdisjoint({"delivered", "cache_cold", "prompt_tokens", "steadiness"})
+    # The same records as single requests are wrong in each of these ways.
+    alone = judged(CLOSED, [msgspec.structs.replace(one, turn=None, conversation=None) for one in spoken()])
+    assert {"delivered", "cache_cold"} <= codes(alone).keys()
+
+
+def test_a_first_turn_that_was_cached_is_still_wrong():
+    known = [msgspec.structs.replace(one, cached_tokens=60) if not one.turn else one for one in spoken()]
+    assert codes(judged(records=known))["cache_cold"] == "invalid"
+
+
+def test_growth_within_one_long_conversation_is_no_drift_but_a_slower_server_is():
+    assert "steadiness" not in codes(judged(records=spoken(40, longer=200.0)))
+    slower = [
+        msgspec.structs.replace(one, end_ns=one.end_ns + index * 2_000_000)
+        for index, one in enumerate(spoken(40))
+    ]
+    assert "steadiness" in codes(judged(records=slower))
+
+
+def test_conversations_are_counted_where_every_turn_was_answered():
+    rates = judged().rates
+    # Between the first begin and the last, 9 conversations end in 9 × 980 ms.
+    assert abs(rates["conversations_per_s"].value - 1 / 0.98) < 1e-6
+    broken = spoken()
+    broken[7] = failed(980 + 690, 1700, conversation=1, turn=3, connect_us=None)
+    assert abs(judged(records=broken).rates["conversations_per_s"].value - 8 / 9 / 0.98) < 1e-6
+
+
+def test_the_numbers_by_turn():
+    records = spoken()
+    records[7] = failed(980 + 690, 1700, conversation=1, turn=3)
+    rows = by_turn(TALK, table(records), ())
+    assert [(row.turn, row.requests, row.ok) for row in rows] == [
+        (0, 10, 10),
+        (1, 10, 10),
+        (2, 10, 10),
+        (3, 10, 9),
+    ]
+    assert [row.prompt_tokens for row in rows] == [100, 150, 200, 250]
+    assert [row.cached_share for row in rows] == [0.0, 100 / 150, 150 / 200, 200 / 250]
+    assert [row.ttft_p50_ms.value for row in rows] == [50, 80, 110, 140]
+    unknown = [msgspec.structs.replace(one, cached_tokens=None) for one in records]
+    assert {row.cached_share for row in by_turn(TALK, table(unknown), ())} == {None}
+
+
+def test_many_turns_share_the_last_row():
+    records = [request(100 * turn, conversation=0, turn=turn) for turn in range(30)]
+    rows = by_turn(TALK, table(records), ())
+    assert [(row.turn, row.last) for row in rows[-2:]] == [(10, 10), (11, 29)]
+    assert rows[-1].requests == 19
+
+
+def test_open_loops_are_held_to_their_arrivals():
+    """Later turns come when they come: only first ones have a pace that was asked for."""
+    point = msgspec.structs.replace(TALK, concurrency=None, rate=1 / 0.98)
+    assert "delivered" not in codes(judged(point))
+    late = [
+        msgspec.structs.replace(one, due_ns=one.due_ns - one.conversation * 100_000_000)
+        if not one.turn
+        else one
+        for one in spoken()
+    ]
+    assert codes(judged(point, late))["delivered"] == "invalid"
