@@ -40,8 +40,8 @@ class Capacity(Noun, frozen=True, kw_only=True):
 
     `value`: requests a second, or in flight; None: none of the searches found both a load that met the limits
     and one that missed them. `met`: the highest load that met them in every search, `missed`: the lowest that
-    missed them in each. `searches`: each search's own result. `needs`: the share that has to meet each need. `skipped`:
-    the first requests of each level, which fill the server and aren't judged. `goodput_per_s`: at `value`.
+    missed them in each. `searches`: each search's own result. `needs`: the share that has to meet each need.
+    `requests`: those of a level that are judged. `goodput_per_s`: at `value`.
     """
 
     by: By
