@@ -120,7 +120,8 @@ def asked_differently(base: Manifest, other: Manifest) -> tuple[Difference, ...]
     return tuple(
         Difference(name=field.replace("_", " "), base=_words(ours), other=_words(theirs))
         for field in base.workload.__struct_fields__
-        if field not in _ASKED_ALIKE and field not in _SENT_ALIKE
+        if field not in _ASKED_ALIKE
+        and field not in _SENT_ALIKE
         and (ours := getattr(base.workload, field)) != (theirs := getattr(other.workload, field))
     )
 

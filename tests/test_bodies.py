@@ -58,7 +58,14 @@ def numbered(folder, count, **more):
 def sent(lines, workload=QUICK, *, phase="measure", trial=1, point=0, most=None):
     asked = replay(workload, lines.facts)
     planned = plan(
-        asked, points(asked)[point], phase=phase, trial=trial, seed=0, nonce="n", lengths=None, material=Material(bodies=lines)
+        asked,
+        points(asked)[point],
+        phase=phase,
+        trial=trial,
+        seed=0,
+        nonce="n",
+        lengths=None,
+        material=Material(bodies=lines),
     )
     found = [one for _, one in zip(range(most or 10_000), planned, strict=False)]
     return [json.loads(one.body)["messages"][0]["content"].split()[-1] for one in found]

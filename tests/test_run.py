@@ -277,7 +277,7 @@ class Echoing(BaseHTTPRequestHandler):
 def test_a_server_that_quotes_prompts_in_its_errors_makes_none_readable(tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), Echoing) as server:
         server.heard = []
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
         words = ("--backend", "openai", "--concurrency", "2", "--requests", "8", "--trials", "1")

@@ -9,8 +9,8 @@ from benchsuite.types import Slo, Workload
 from benchsuite.workload import schema
 from benchsuite.workload.card import card, measured_s
 from benchsuite.workload.load import load, overridden, shipped, workload_digest
-from benchsuite.workload.slo import parse_slo
 from benchsuite.workload.points import points
+from benchsuite.workload.slo import parse_slo
 
 SMALL = """
 name = "small"

@@ -90,7 +90,7 @@ class LlamaCpp:
 
 
 def embedded(target: Target, *, settings: bool = False) -> Launch:
-    """llama.cpp's server in a process of its own, from the xllamacpp wheel, with settings of its own or none."""
+    """llama.cpp's server in a process of its own, from the xllamacpp wheel, with settings or none."""
     plain = target if settings else msgspec.structs.replace(target, engine={}, engine_args=())
     made = not target.model or target.model.startswith("shape:")
     return launch_of("local", plain, max_context=SHAPE_CONTEXT_TOKENS if made else None)

@@ -156,9 +156,7 @@ def show_runs(done: "list[Run]", store: "Store", *, as_json: bool, hint: str) ->
             selector = "latest" if len(done) == 1 else measured[0].manifest.run_id
             run_dir = store.select(measured[0].manifest.run_id)
             tables = {"stages": staged(run_dir, measured[0]), "turns": talked(run_dir, measured[0])}
-            shown = screen(
-                measured[0], store=where, width=width, styled=styled, selector=selector, **tables
-            )
+            shown = screen(measured[0], store=where, width=width, styled=styled, selector=selector, **tables)
             click.echo(shown)
         else:
             click.echo(several_screen(measured, store=where, width=width, styled=styled))

@@ -130,13 +130,13 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
                 "--hit-ratio", type=numbers, metavar="S,S…", help="Share of each prompt to be found cached."
             ),
             click.option("--shared-tokens", type=one_or_more, metavar="N", help="So many of it instead."),
-            click.option("--groups", type=one_or_more, metavar="N", help="Prompts begin in so many ways. [1]"),
+            click.option("--groups", type=one_or_more, metavar="N", help="So many shared beginnings. [1]"),
             click.option("--zipf", type=float, metavar="A", help="How uneven these are asked: rank^-A. [0]"),
             click.option("--turns", type=one_or_more, metavar="N", help="Turns of each conversation."),
             click.option("--user-tokens", type=one_or_more, metavar="N", help="What each later turn adds."),
-            click.option("--think", type=seconds, metavar="TIME", help="Between an answer and the next turn."),
+            click.option("--think", type=seconds, metavar="TIME", help="From an answer to the next turn."),
             click.option(
-                "--replies", type=click.Choice(["fixed", "real"]), help="Planned answers in prompts, or its own."
+                "--replies", type=click.Choice(["fixed", "real"]), help="Whose answers later turns quote."
             ),
             click.option(
                 "--reset-cache", is_flag=True, help="Empty the server's prefix cache before a trial."

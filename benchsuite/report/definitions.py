@@ -34,7 +34,7 @@ RATES: Final = MappingProxyType(
         "output_tokens_per_s": ("tok/s total", "output tokens that arrived in the window / its length"),
         "conversations_per_s": (
             "conv/s",
-            "conversations that ended in the window with each turn answered / its length; think time is theirs",
+            "conversations that ended in the window, each turn answered / its length; thinking included",
         ),
         "requests_per_s": ("req/s", "answered requests that ended in the window / its length"),
         "tokens_per_s_per_user": ("tok/s per user", "1 / TPOT p50"),

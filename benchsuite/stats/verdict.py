@@ -140,7 +140,8 @@ def _measure(
         | _costs(point, speeds, means["prompt_tokens"], columns, conditions)
         | passed_rates(windowed, columns, conditions.price),
         means=means
-        | {"in_flight": _mean_in_flight(windowed)} | asked_means(point, columns)
+        | {"in_flight": _mean_in_flight(windowed)}
+        | asked_means(point, columns)
         | hits.shares(table, columns, reset=conditions.cache_reset),
         verdict="valid",
         warnings=(),

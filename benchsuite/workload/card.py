@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from benchsuite.types import Check, Length, Slo, Workload
+import msgspec
+
+from benchsuite.types import Check, Length, Listed, Slo, Spread, Workload
 from benchsuite.workload import replaying, talk
 from benchsuite.workload.arrivals import spaced, warm_up_count
 from benchsuite.workload.datasets.language import card_rows
@@ -26,6 +28,7 @@ def card(workload: Workload) -> tuple[tuple[str, str], ...]:
         *((("Conversation", talk.explained(workload)),) if workload.turns != 1 else ()),
         ("Load", talk.spaced(workload, _load(workload))),
         ("Cache", _cache(workload)),
+        *((("Sweep", text),) if (text := _sweep(workload)) else ()),
         ("Warm-up", _warm_up(workload)),
         ("Stop", _stop(workload)),
         ("Trials", _trials(workload)),
@@ -79,7 +82,37 @@ def _stages(workload: Workload) -> str:
     return f"open loop in stages with {spaced(workload)}, req/s: {parts}"
 
 
+def _sweep(workload: Workload) -> str:
+    """What makes several points or runs, where it isn't lists of lengths and loads."""
+    parts = []
+    if workload.models:
+        parts.append(f"a run for each of the models {', '.join(workload.models)}")
+    if workload.engine:
+        axes = [f"{name} {', '.join(values)}" for name, values in workload.engine.items()]
+        parts.append(f"a run for each setting of the engine: {'; '.join(axes)}")
+    if workload.listed:
+        parts.append(f"the points {'; '.join(map(_listed, workload.listed))}")
+    elif workload.sweep == "zip":
+        parts.append("lists go side by side (zip)")
+    if workload.order == "listed" and len(points(workload)) > 1:
+        parts.append("one point after the other")
+    return "; ".join(parts)
+
+
+def _listed(point: Listed) -> str:
+    """What a listed point says of itself."""
+    said = msgspec.structs.asdict(point).items()
+    return ", ".join(
+        f"{name.replace('_', ' ')} {described(value) if isinstance(value, Spread) else value}"
+        for name, value in said
+        if value is not None
+    )
+
+
 def _cache(workload: Workload) -> str:
+    modes = dict.fromkeys(point.cache for point in points(workload))
+    if len(modes) > 1:
+        return f"a point has its own: {', '.join(modes)}"
     if "warm" in workload.cache:
         return (
             "warm: all prompts of a point are the same, so the server can answer them from its prefix cache"

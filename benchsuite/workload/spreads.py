@@ -55,13 +55,17 @@ def described(length: float | Spread) -> str:
     if length.kind == "uniform":
         return f"{length.low:g} to {length.high:g} (uniform)"
     if length.kind == "quantiles":
-        return f"{length.quantiles[0][1]:g} to {most(length):g} (quantiles, mean {mean(length):.4g})"
+        return f"{length.quantiles[0][1]:g} to {most(length):g} (quantiles, mean {_short(mean(length))})"
     bounds = f", at least {length.low:g}" if length.low else ""
     bounds += f", at most {most(length):.0f}"
     true = mean(length)
     if abs(true - length.mean) <= _SAME * length.mean:
         return f"about {length.mean:g} ({length.kind}, sd {length.sd:g}{bounds})"
-    return f"about {true:.4g} ({length.kind} of mean {length.mean:g} and sd {length.sd:g}, cut{bounds})"
+    return f"about {_short(true)} ({length.kind} of mean {length.mean:g} and sd {length.sd:g}, cut{bounds})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def drawing(length: float | Spread, draw: random.Random) -> Callable[[], float]:
