@@ -85,6 +85,7 @@ def partial(store, chat):
 INSIDE = {
     "run": (["run"], "benchsuite.run.run"),
     "dry run": (["run", "--dry-run"], "benchsuite.run.preview"),
+    "capacity": (["capacity", "--slo", "chat"], "benchsuite.capacity.search.capacity"),
     "results": (["results"], "benchsuite.report.listing.run_table"),
     "show": (["show"], "benchsuite.report.screen.screen"),
     "compare": (["compare", "latest", "latest"], "benchsuite.compare.compare"),
@@ -100,6 +101,10 @@ INSIDE = {
     "store recover": (["store", "recover"], "benchsuite.conclude.recover"),
     "store check": (["store", "check"], "benchsuite.store.check.check"),
 }
+ESTIMATE = dict.fromkeys(
+    ("run", "dry run"), ("2 points × 3 trials, about 42 s, 9,593 tokens in, 4,797 out",)
+)
+"""What a run says before anything that can go wrong."""
 CODES = [
     (UsageError("say more"), 2),
     (TargetError("nobody there"), 2),
@@ -126,14 +131,14 @@ def test_exit_codes(inside, error, code, monkeypatch, capsys, stored, partial):
     assert main(words) == code
     told = capsys.readouterr().err.strip().splitlines()
     if code == 0:
-        assert told == []
+        assert told == [*ESTIMATE.get(inside, ())]
     elif code == 70:
         assert told[-1].startswith("benchsuite: internal error: RuntimeError in test_cli.py, line ")
         assert "sk-secret" not in str(told) and "BENCHSUITE_TRACE=1" in told[-1]
     elif code == 130:
         assert told[-1] == "benchsuite: interrupted"
     else:
-        assert told == [f"benchsuite: {error}"]
+        assert told == [*ESTIMATE.get(inside, ()), f"benchsuite: {error}"]
 
 
 def test_a_trace_only_when_asked_for(monkeypatch, capsys):
@@ -149,7 +154,7 @@ def test_a_trace_only_when_asked_for(monkeypatch, capsys):
     ("words", "hint"),
     [
         (["shwo"], "did you mean show?"),
-        (["zzzz"], "there are: run, results"),
+        (["zzzz"], "there are: run, capacity, results"),
         (["run", "--concurency", "1"], "--concurrency"),
         (["run", "--concurrency", "many"], "8 or 1,8,64"),
         (["run", "--duration", "soon"], "30s, 500ms or 2m"),

@@ -80,7 +80,7 @@ def test_every_option_arrives(faked, monkeypatch, tmp_path, capsys):
     workload = options.workload
     assert (workload.concurrency, workload.prompt_tokens, workload.output_tokens) == ((1, 8), (16, 32), (4,))
     assert (workload.seconds, workload.requests, workload.trials) == (120.0, None, 5)
-    assert (workload.cache, workload.warm_up_seconds) == ("warm", 0.5)
+    assert (workload.cache, workload.warm_up_seconds) == (("warm",), 0.5)
     assert workload.slo == Slo(ttft_ms=500.0, tpot_ms=50.0)
     assert (options.backend, options.url, options.model, options.gpu) == (
         *("sim", "http://localhost:1", "m"),

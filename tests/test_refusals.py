@@ -194,7 +194,7 @@ def test_no_measurement_begins_while_its_warm_up_is_asked_to_wait(tmp_path: Path
     warm, first = ([one for one in records if one["phase"] == phase] for phase in ("warm_up", "measure"))
     assert {one["http_status"] for one in warm} == {429} and len(first) == 4
     assert min(one["sent_ns"] for one in first) >= max(one["end_ns"] for one in warm) + 1000 * MS
-    assert re.fullmatch(r"warm-up was refused: waiting [01]\S* s as the server asks .*, then measuring", told)
+    assert re.search(r"warm-up was refused: waiting [01]\S* s as the server asks .*, then measuring$", told)
 
 
 def test_that_wait_is_not_for_a_user_who_wants_to_stop(tmp_path: Path) -> None:

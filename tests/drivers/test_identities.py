@@ -128,7 +128,7 @@ def test_what_llama_cpp_tells(name):
         models=("bench",),
         context_tokens=4096,
         slots=4,
-        details={"quantization": "Q8_0"},
+        details={"quantization": "Q8_0", "parameters": "49.5M"},
     )
 
 
