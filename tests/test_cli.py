@@ -101,9 +101,7 @@ INSIDE = {
     "store recover": (["store", "recover"], "benchsuite.conclude.recover"),
     "store check": (["store", "check"], "benchsuite.store.check.check"),
 }
-ESTIMATE = dict.fromkeys(
-    ("run", "dry run"), ("2 points × 3 trials, about 42 s, 9,593 tokens in, 4,797 out",)
-)
+ESTIMATE = dict.fromkeys(("run", "dry run"), ("2 points × 3 trials, about 42 s, 9,593 tokens in, 4,797 out",))
 """What a run says before anything that can go wrong."""
 CODES = [
     (UsageError("say more"), 2),
