@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -138,12 +137,20 @@ def measured(
 
     requests = planned(manifest, options, point, phase, number, again=step.again)
     if step.short:
-        requests = islice(requests, total)
+        requests = first_of(requests, total or 0)
     done = run_trial(trial, requests, interrupt=bench.interrupt, on_tick=on_tick)
     for segment in segments(run_dir.spool_dir, stem):
         decode_segment(run_dir, segment, driver, manifest, options.keep_text, items)
     keep_trial(run_dir, point.index, number, done)
     return done
+
+
+def first_of(requests: Iterator[Request], number: int) -> Iterator[Request]:
+    """The first `number` of them, and the rest of a conversation that would be cut."""
+    for request in requests:
+        yield request
+        if request.index + 1 >= number and request.turn + 1 == request.turns:
+            return
 
 
 def planned(

@@ -4,8 +4,11 @@ from collections import Counter
 from itertools import pairwise
 from statistics import mean
 
+import msgspec
 import pytest
 
+from benchsuite.measure import first_of
+from benchsuite.replay import placeholder
 from benchsuite.workload.order import blocks, steps
 
 TRIALS = 5
@@ -87,3 +90,14 @@ def test_what_is_done_is_left_out_and_no_warm_up_is_numbered_like_one_before():
     assert all(step.again == 1 for step in again if step.trial)
     numbers = Counter((s.point, s.again) for s in (*first, *again) if not s.trial)
     assert set(numbers.values()) == {1}
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(1, 3), (3, 3), (4, 4), (5, 7), (7, 7), (99, 7)])
+def test_a_short_warm_up_cuts_no_conversation(asked, sent):
+    """Turns of 3, 1 and 3: what is left of the last one is sent as well, since a worker waits for it."""
+    turns = [(turn, size) for size in (3, 1, 3) for turn in range(size)]
+    requests = (
+        msgspec.structs.replace(placeholder(), index=index, conversation=0, turn=turn, turns=size)
+        for index, (turn, size) in enumerate(turns)
+    )
+    assert len(list(first_of(requests, asked))) == sent
