@@ -170,7 +170,8 @@ def conclude(
             # A server of our own may list a model under its file's name.
             models=manifest.identity.models if manifest.attached else (),
             selftest=manifest.selftest,
-            interrupted=status != "finished",
+            # Of a search it is the first thing that is said.
+            interrupted=status != "finished" and not manifest.capacity,
             price=manifest.price,
             token_price=manifest.token_price,
             gpu=manifest.gpu,

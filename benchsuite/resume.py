@@ -102,10 +102,8 @@ def reopened(run_dir: RunDir, now: Manifest, tell: Tell) -> tuple[Manifest, Tria
     manifest = msgspec.structs.replace(begun, resumed=(*begun.resumed, note))
     done = done_trials(run_dir, manifest)
     run_dir.reopen(manifest)
-    for path, (point, trial) in run_dir.trial_files().items():
-        if trial and (point, trial) not in done:
-            path.unlink()
-            path.with_name(f"{point}-{trial}.json").unlink(missing_ok=True)
+    for point, trial in {place for place in run_dir.trial_files().values() if place[1]} - set(done):
+        run_dir.forget(point, trial)
     number = len(manifest.points) * manifest.workload.trials
     text = f"going on with run {run_dir.run_id}: {len(done)} of {number} trials are done"
     tell(Stage(name="measure", text=text))

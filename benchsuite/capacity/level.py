@@ -1,9 +1,11 @@
 """One level of a capacity search: a trial that is watched, and ended early where its fate is clear."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from benchsuite.engine.decode import decoded, record
 from benchsuite.engine.spool import SpoolReader
@@ -44,9 +46,13 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a level showed; `found` None: the user stopped it before it was clear."""
+    """What a level showed; `found` None: the user stopped it before it was clear.
+
+    `busy`: how many requests were under way on the mean, by the rate and what they took.
+    """
 
     found: CapacityLevel | None
+    busy: float = 0.0
     mets: tuple[Met, ...] = ()
     reuse: bool | None = None
 
@@ -77,9 +83,18 @@ def tried(bench: Bench, level: Level, needs: Sequence[Need], reuse: bool | None)
             early=bool(watch.decided),
             goodput_per_s=_goodput(level, needs, trials),
         ),
+        busy=_busy(level, trials),
         mets=mets,
         reuse=done.reuse,
     )
+
+
+def _busy(level: Level, trials: Sequence[Columns]) -> float:
+    """Little's law, from the median so that a queue that grows doesn't count; the slots of a closed loop."""
+    took_ns = np.concatenate([(each.end_ns - each.sent_ns)[each.ok] for each in trials])
+    if level.point.rate is None:
+        return level.load
+    return float(np.median(took_ns)) / 1e9 * level.point.rate if len(took_ns) else math.inf
 
 
 def _goodput(level: Level, needs: Sequence[Need], trials: Sequence[Columns]) -> float:

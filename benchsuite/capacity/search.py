@@ -50,6 +50,8 @@ _GROWS = 1.25
 """A server that answers this much more with more in flight isn't full yet."""
 _START = 0.25
 """The first level, as a share of what the probe was answered."""
+_ALONE = 0.2
+"""With fewer requests under way on the mean, most have the server for themselves."""
 _STREAMS = 1024
 _CLIENT = frozenset({"send_lag", "coalesced", "reader_lag", "worker_cpu", "clock_step"})
 """Warnings that are about us: they matter at loads that missed the limits too."""
@@ -68,6 +70,10 @@ class Ask(Noun, frozen=True, kw_only=True):
 
 class _Stopped(Exception):
     """The user wants no more."""
+
+
+class _Hopeless(Exception):
+    """Requests miss the limits although each has the server for itself: no lower load meets them."""
 
 
 def checked(options: Options, ask: Ask) -> Options:
@@ -163,7 +169,10 @@ class _Hunt:
             # What an earlier search found is a good place to begin, but each level is measured anew.
             again = statistics.median(self.middles) if self.middles else None
             factor = (1 + self.ask.within) ** 2 if again else 2.0
-            bracket = edge.search(self._met, self.ladder, again or start, factor)
+            try:
+                bracket = edge.search(self._met, self.ladder, again or start, factor)
+            except _Hopeless:
+                bracket = edge.Bracket(missed=min(level.load for level in self.levels))
             self.brackets.append(bracket)
             if bracket.middle is None:
                 return
@@ -224,10 +233,14 @@ class _Hunt:
         found = tried(bench, level, self.needs, self._reuse)
         self._reuse = found.reuse if found.reuse is not None else self._reuse
         if found.found is None or self.bench.interrupt.level:
+            # Half a level says nothing of its load, and must not be judged.
+            self.bench.run_dir.forget(point.index, trial)
             raise _Stopped
         self.levels.append(found.found)
         self.outcomes.append(found)
         self.bench.tell(Stage(name="measure", text=self._told(found.found)))
+        if not found.found.met and found.busy < _ALONE:
+            raise _Hopeless
         return found.found.met
 
     def _point_of(self, load: float) -> Point:

@@ -164,7 +164,8 @@ def show_runs(done: "list[Run]", store: "Store", *, as_json: bool, hint: str) ->
             click.echo(f" {line}" if line else "", nl=bool(line))
     if any(run.status == "interrupted" for run in done):
         kept = ": what was measured by then is kept" if measured else " before anything was measured"
-        click.echo(f"interrupted{kept}; {GO_ON}", err=True)
+        more = "" if any(run.manifest.capacity for run in done) else f"; {GO_ON}"
+        click.echo(f"interrupted{kept}{more}", err=True)
 
 
 def _echo_json(stored: list[bytes]) -> None:

@@ -181,6 +181,13 @@ class RunDir:
         shutil.rmtree(self.spool_dir, ignore_errors=True)
         self.spool_dir.mkdir(mode=0o700)
 
+    def forget(self, point: int, trial: int) -> None:
+        """Remove what was recorded of one trial, as of one that was cut off."""
+        for path, place in self.trial_files().items():
+            if place == (point, trial):
+                path.unlink()
+                path.with_name(f"{point}-{trial}.json").unlink(missing_ok=True)
+
     def replan(self, manifest: Manifest) -> None:
         """Write down that the plan has grown, so that what is measured from now on can be recovered."""
         write_json(self.path / "plan.json", _Plan(manifest=manifest))
