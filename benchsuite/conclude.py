@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -193,18 +194,26 @@ def conclude(
 # ---------------------------------------------------------------- owning and recovering
 
 
+_ASKED_S = 0.25
+"""Who only asks whether a run is live holds its lock as well, but never for so long."""
+_AGAIN_S = 0.005
+
+
 @contextlib.contextmanager
 def owned(run_dir: RunDir) -> Generator[bool]:
     """Hold a run's lock, so that nobody recovers what is still being measured; False: somebody holds it."""
-    path, ours = run_dir.path / "lock", False
+    path, ours, until_s = run_dir.path / "lock", False, time.monotonic() + _ASKED_S
     with contextlib.ExitStack() as stack:
         while not ours:
             file = stack.enter_context(path.open("w", encoding="utf-8"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield False
-                return
+                if time.monotonic() >= until_s:
+                    yield False
+                    return
+                time.sleep(_AGAIN_S)
+                continue
             # Who held it until now may have removed the file that we opened, and a third made a new one.
             with contextlib.suppress(FileNotFoundError):
                 ours = os.path.samestat(path.stat(), os.fstat(file.fileno()))

@@ -86,33 +86,9 @@ def measured(
     """
     run_dir, manifest, options, driver = bench.run_dir, bench.manifest, bench.options, bench.who.driver
     workload, number, items = manifest.workload, step.trial, options.material.items
-    phase = _phase(number)
-    stem = stem_of(point.index, number, step.again)
-    closed = point.load == "closed"
-    stages, slots = (point.stages, point.concurrency) if number else ((), at_start(point).concurrency)
-    asked_s = length_s(stages) if stages else workload.seconds if number else workload.warm_up_seconds or None
-    seconds = asked_s if closed and not step.short else None
-    total = workload.requests if number else None if seconds else warm_ups(workload, point, step)
-    trial = Trial(
-        endpoint=bench.who.endpoint,
-        target=bench.who.target,
-        driver=driver,
-        id_prefix=f"{manifest.run_id}-{stem}-",
-        stem=str(run_dir.spool_dir / stem),
-        point=point.index,
-        trial=number,
-        closed=closed,
-        slots=slots,
-        slot_times=slot_times(stages) if closed else (),
-        talks=point.talks,
-        quotes=point.talks and workload.replies == "real",
-        seconds=seconds,
-        least=0 if number else warm_ups(workload, point, step),
-        waits=not number,
-        workers=min(manifest.workers, slots or manifest.workers),
-        reuse=reuse,
-        kernel_stamps=options.kernel_stamps,
-    )
+    trial, asked_s = _trial(bench, point, step, reuse)
+    phase, stem = _phase(number), stem_of(point.index, number, step.again)
+    total = workload.requests if number else None if trial.seconds else warm_ups(workload, point, step)
     sampler = Sampler(
         driver,
         run_dir.spool_dir,
@@ -123,7 +99,7 @@ def measured(
         trial=number,
         trials=workload.trials,
         total=total,
-        total_s=asked_s if stages else seconds,
+        total_s=asked_s if point.stages and number else trial.seconds,
     )
 
     def on_tick(status: Status) -> None:
@@ -143,6 +119,35 @@ def measured(
         decode_segment(run_dir, segment, driver, manifest, options.keep_text, items)
     keep_trial(run_dir, point.index, number, done)
     return done
+
+
+def _trial(bench: Bench, point: Point, step: Step, reuse: bool | None) -> tuple[Trial, float | None]:
+    """What the engine is told of a trial, and for how many seconds it is to go on, where that is said."""
+    manifest, workload, number = bench.manifest, bench.manifest.workload, step.trial
+    stem, closed = stem_of(point.index, number, step.again), point.load == "closed"
+    stages, slots = (point.stages, point.concurrency) if number else ((), at_start(point).concurrency)
+    asked_s = length_s(stages) if stages else workload.seconds if number else workload.warm_up_seconds or None
+    trial = Trial(
+        endpoint=bench.who.endpoint,
+        target=bench.who.target,
+        driver=bench.who.driver,
+        id_prefix=f"{manifest.run_id}-{stem}-",
+        stem=str(bench.run_dir.spool_dir / stem),
+        point=point.index,
+        trial=number,
+        closed=closed,
+        slots=slots,
+        slot_times=slot_times(stages) if closed else (),
+        talks=point.talks,
+        quotes=point.talks and workload.replies == "real",
+        seconds=asked_s if closed and not step.short else None,
+        least=0 if number else warm_ups(workload, point, step),
+        waits=not number,
+        workers=min(manifest.workers, slots or manifest.workers),
+        reuse=reuse,
+        kernel_stamps=bench.options.kernel_stamps,
+    )
+    return trial, asked_s
 
 
 def first_of(requests: Iterator[Request], number: int) -> Iterator[Request]:

@@ -68,6 +68,8 @@ def run(options: Options, store: Store, *, tell: Tell, interrupt: Interrupt) -> 
                 if not ours or finished(run_dir):
                     raise StoreError(f"another benchsuite goes on with run {run_dir.run_id}; let it")
                 manifest, done = reopened(run_dir, manifest, tell)
+            elif not ours or not run_dir.partial:
+                raise StoreError(f"run {run_dir.run_id} was recovered before it had begun; run it again")
             if options.workload.batch:
                 return batch.start(run_dir, manifest, options, who, tell, interrupt)
             with uploaded(options, manifest, who, tell) as ready:

@@ -13,7 +13,7 @@ import pytest
 from benchsuite.asked import Options
 from benchsuite.conclude import recover
 from benchsuite.engine.trial import Interrupt
-from benchsuite.errors import UsageError
+from benchsuite.errors import StoreError, UsageError
 from benchsuite.resume import done_trials, same_still
 from benchsuite.run import run
 from benchsuite.simulator import SimConfig, read_truth, running
@@ -279,3 +279,17 @@ def test_a_trials_names_say_where_it_belongs(place):
     assert place_of(stem_of(*place)) == place
     with pytest.raises(ValueError, match="names no trial"):
         place_of(f"{stem_of(*place)}-0")
+
+
+class Hasty(Store):
+    """A store whose runs are recovered by somebody else before whoever made them holds them."""
+
+    def create(self, manifest):
+        run_dir = super().create(manifest)
+        recover(self, lambda _told: None)
+        return run_dir
+
+
+def test_a_run_that_was_recovered_before_it_began_is_not_measured(simulator, tmp_path):
+    with pytest.raises(StoreError, match="was recovered before it had begun"):
+        measured(asked(simulator.url), Hasty(tmp_path / "store"))

@@ -1,5 +1,6 @@
 """Run directories: complete or visibly not, found by what people type, refused when too new."""
 
+import fcntl
 import json
 import math
 import shutil
@@ -9,6 +10,7 @@ import sys
 import msgspec
 import pytest
 
+from benchsuite import conclude
 from benchsuite.conclude import owned
 from benchsuite.errors import StoreError
 from benchsuite.store import Store, default_store, new_run_id
@@ -141,6 +143,23 @@ def test_a_run_whose_lock_is_held_is_live_and_probing_leaves_the_lock(store):
     with owned(run_dir) as mine:
         assert mine
     assert [found.run_id for found in store.cut_off_runs()] == [run_dir.run_id]
+
+
+def test_who_only_asks_whether_a_run_is_live_keeps_nobody_from_owning_it(store, monkeypatch):
+    run_dir = store.create(manifest())
+    (run_dir.path / "lock").touch()
+    with (run_dir.path / "lock").open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        monkeypatch.setattr(conclude.time, "sleep", lambda _s: fcntl.flock(asking, fcntl.LOCK_UN))
+        with owned(run_dir) as mine:
+            assert mine and run_dir.live
+
+
+def test_a_run_is_reopened_where_a_process_that_outlived_it_still_writes(store, monkeypatch):
+    run_dir = store.create(manifest())
+    monkeypatch.setattr(runs_module.shutil, "rmtree", lambda *_, **__: None)
+    run_dir.reopen(manifest())
+    assert run_dir.spool_dir.is_dir() and run_dir.partial
 
 
 def test_records_say_where_they_belong_and_leave_the_warm_up_out(store):

@@ -11,7 +11,7 @@ from benchsuite.asked import Options
 from benchsuite.capacity.level import Level, Outcome, tried
 from benchsuite.conclude import conclude, owned
 from benchsuite.engine.trial import Interrupt, worker_count
-from benchsuite.errors import UsageError
+from benchsuite.errors import StoreError, UsageError
 from benchsuite.measure import Bench, measured
 from benchsuite.money.cost import capacity_costs
 from benchsuite.run import manifest_of, target_line
@@ -118,7 +118,9 @@ def capacity(options: Options, ask: Ask, store: Store, *, tell: Tell, interrupt:
         )
         tell(Stage(name="measure", text=target_line(manifest)))
         run_dir = store.create(manifest)
-        with owned(run_dir):
+        with owned(run_dir) as ours:
+            if not ours or not run_dir.partial:
+                raise StoreError(f"run {run_dir.run_id} was recovered before it had begun; run it again")
             bench = Bench(
                 run_dir=run_dir, manifest=manifest, options=options, who=who, tell=tell, interrupt=interrupt
             )

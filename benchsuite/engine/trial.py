@@ -163,7 +163,9 @@ class _Plan:
         assert self._replies is not None
         for request, good in self._replies.following(worker, spooled):
             with self._lock:
-                yield self._frame(request) if good else no_reply(request)
+                frame = self._frame(request) if good else no_reply(request)
+            # Writing it may take a while: nobody else's calls wait for that.
+            yield frame
 
     def _frame(self, request: Request) -> bytes:
         trial = self._trial

@@ -179,7 +179,8 @@ class RunDir:
         write_json(self.path / "plan.json", _Plan(manifest=manifest))
         (self.path / "run.json").unlink(missing_ok=True)
         shutil.rmtree(self.spool_dir, ignore_errors=True)
-        self.spool_dir.mkdir(mode=0o700)
+        # A process that outlived its run may still have written something there.
+        self.spool_dir.mkdir(mode=0o700, exist_ok=True)
 
     def forget(self, point: int, trial: int) -> None:
         """Remove what was recorded of one trial, as of one that was cut off."""
