@@ -26,7 +26,7 @@ PLANNED = 40
 NEEDS_A_FILE = {"trace@1"}
 
 
-def calls(name, *, nonce="n", seed=0, phase="measure", trial=1):
+def calls(name, *, nonce="n", seed=0, phase="measure", trial=1, lengths=LENGTHS):
     """Bodies of the first requests of each point, as they are sent, with the instants they are due at."""
     workload, material = opened(load(name), folder_of(name))
     driver, target = load_driver("openai"), Target(backend="openai", url="http://h", model="m")
@@ -38,16 +38,16 @@ def calls(name, *, nonce="n", seed=0, phase="measure", trial=1):
             trial=trial,
             seed=seed,
             nonce=nonce,
-            lengths=LENGTHS,
+            lengths=lengths,
             material=material,
         )
         for request in islice(requests, PLANNED):
             yield request, driver.encode(request, target).body
 
 
-def digest(name):
+def digest(name, lengths=LENGTHS):
     found = hashlib.sha256()
-    for request, body in calls(name):
+    for request, body in calls(name, lengths=lengths):
         found.update(body)
         found.update(f"{request.index} {request.due_offset_ns} {request.after_ns}".encode())
     return found.hexdigest()[:16]
@@ -119,8 +119,8 @@ def test_no_prompt_of_a_cold_workload_begins_as_one_of_another_run_or_trial(name
     assert len(seen) > 4
 
 
-def test_the_seed_decides():
+def test_the_seed_and_the_lengths_decide():
     assert [body for _, body in calls("chat")] == [body for _, body in calls("chat@1")]
     assert [body for _, body in calls("chat", seed=1)] != [body for _, body in calls("chat")]
     lengths = msgspec.structs.replace(LENGTHS, overhead=9)
-    assert lengths != LENGTHS
+    assert [body for _, body in calls("chat", lengths=lengths)] != [body for _, body in calls("chat")]
