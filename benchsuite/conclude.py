@@ -139,9 +139,12 @@ def _columns(run_dir: RunDir, point: int, trial: int) -> dict[str, NDArray[np.in
 
 
 def conclude(
-    run_dir: RunDir, manifest: Manifest, status: Literal["finished", "interrupted", "recovered"]
+    run_dir: RunDir,
+    manifest: Manifest,
+    status: Literal["finished", "interrupted", "recovered"],
+    completed: Callable[[Run], Run] = lambda run: run,
 ) -> Run:
-    """Summarise what was recorded, judge it, and write run.json."""
+    """Summarise what was recorded, judge it, and write run.json; `completed` adds what else it is to say."""
     from benchsuite.stats.columns import NEEDED
     from benchsuite.stats.verdict import Conditions, summarise_all, worst
 
@@ -186,7 +189,7 @@ def conclude(
         ),
     )
     verdict = worst(summary.verdict for summary in summaries) if summaries else "invalid"
-    run = Run(status=status, manifest=manifest, summaries=summaries, verdict=verdict)
+    run = completed(Run(status=status, manifest=manifest, summaries=summaries, verdict=verdict))
     run_dir.finish(run)
     return run
 

@@ -89,8 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     near = 0
     with tempfile.TemporaryDirectory() as store, simulator(given.port) as url:
         for seed in range(1, given.seeds + 1):
-            began = time.monotonic()
+            began, again = time.monotonic(), ""
             run = found(url, seed, store)
+            if run["verdict"] == "invalid":
+                # It says itself that the client was measured.
+                run, again = found(url, seed, store), ", once more"
             capacity = run["capacity"]
             assert isinstance(capacity, dict)
             error = capacity["value"] / truth - 1
@@ -98,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             alone = " ".join(f"{each:6.1f}" for each in capacity["searches"])
             print(
                 f"{seed:4d}  {truth:6.1f}  {capacity['value']:6.1f}  {100 * error:+5.1f} %  {alone:24s} "
-                f"{len(capacity['levels']):6d}  {time.monotonic() - began:7.1f}  {run['verdict']}",
+                f"{len(capacity['levels']):6d}  {time.monotonic() - began:7.1f}  {run['verdict']}{again}",
                 flush=True,
             )
     needed = -(-NEEDED[0] * given.seeds // NEEDED[1])

@@ -5,6 +5,7 @@ import json
 import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 import pytest
@@ -206,10 +207,28 @@ def test_more_requests_than_slots_wait_in_line(tmp_path):
     entries = sorted(read_truth(path), key=lambda entry: entry.received_ns)
     firsts = [entry.events_ns[0] for entry in entries]
     assert firsts == sorted(firsts), "first come, first served"
-    ends = sorted(entry.end_ns for entry in entries)
+    # A slot is free when its last event was due; lateness is told in whole microseconds.
+    ends = sorted(entry.events_ns[-1] - 1000 * (entry.lateness_us[-1] + 1) for entry in entries)
     for i, entry in enumerate(sorted(entries, key=lambda entry: entry.events_ns[0])):
         freed_ns = 0 if i < 2 else ends[i - 2]
         assert entry.events_ns[0] >= max(freed_ns, entry.received_ns) + 5_000_000
+
+
+def test_being_late_once_does_not_delay_all_who_wait(tmp_path):
+    """One slot, 20 ms each: the n-th answer is due after n times 20 ms, however late the one before left."""
+    truth = tmp_path / "truth.jsonl"
+    config = SimConfig(ttft_ms=20.0, itl_ms=0.0, slots=1, truth_path=str(truth))
+    with running(config) as simulator, ThreadPoolExecutor(30) as pool:
+        list(
+            pool.map(
+                lambda number: once(simulator.url, chat(max_tokens=1), request_id=f"{number}"), range(30)
+            )
+        )
+    sent = sorted(
+        (entry.received_ns, entry.events_ns[0] - entry.lateness_us[0] * 1000) for entry in read_truth(truth)
+    )
+    due = [one for _, one in sent]
+    assert [round((b - a) / 1e6) for a, b in pairwise(due)] == [20] * 29
 
 
 def test_a_client_that_leaves_frees_its_slot(tmp_path):

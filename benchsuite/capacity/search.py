@@ -50,8 +50,6 @@ _GROWS = 1.25
 """A server that answers this much more with more in flight isn't full yet."""
 _START = 0.25
 """The first level, as a share of what the probe was answered."""
-_ALONE = 0.2
-"""With fewer requests under way on the mean, most have the server for themselves."""
 _STREAMS = 1024
 _CLIENT = frozenset({"send_lag", "coalesced", "reader_lag", "worker_cpu", "clock_step"})
 """Warnings that are about us: they matter at loads that missed the limits too."""
@@ -130,10 +128,7 @@ def capacity(options: Options, ask: Ask, store: Store, *, tell: Tell, interrupt:
                 status: Any = "finished"
             except _Stopped:
                 status = "interrupted"
-            run = conclude(run_dir, hunt.manifest, status)
-            run = _with(run, hunt)
-            run_dir.finish(run)
-            return run
+            return conclude(run_dir, hunt.manifest, status, lambda run: _with(run, hunt))
 
 
 def _requests(ask: Ask, workload: Workload) -> int:
@@ -196,7 +191,8 @@ class _Hunt:
         if not best:
             raise UsageError("the server answered none of the first requests; `benchsuite run` says why")
         start = float(f"{_START * best:.2g}")
-        text = f"about {best:.3g} req/s when pressed; {_forecast(best, self.requests, self.ask.searches)}"
+        text = f"about {best:.3g} req/s when pressed, begins at {start:g}; "
+        text += _forecast(best, self.requests, self.ask.searches)
         self.bench.tell(Stage(name="measure", text=text))
         return start
 
@@ -241,7 +237,10 @@ class _Hunt:
         self.levels.append(found.found)
         self.outcomes.append(found)
         self.bench.tell(Stage(name="measure", text=self._told(found.found)))
-        if not found.found.met and found.busy < _ALONE:
+        if any(
+            edge.hopeless(one.requests - one.met, one.requests, one.need.share, found.busy)
+            for one in found.mets
+        ):
             raise _Hopeless
         return found.found.met
 
@@ -347,7 +346,10 @@ def _tokens(found: Capacity, summaries: Sequence[Summary]) -> tuple[float | None
 
 
 def _with(run: Run, hunt: _Hunt) -> Run:
-    """The run with what was found; loads that missed the limits are judged by what concerns us alone."""
+    """The run with what was found; loads that missed the limits are judged by what concerns us alone.
+
+    The run is as good as the loads that its result rests on, or as all of them where there is none.
+    """
     found = hunt.result(run.summaries)
     good = {level.point for level in found.levels if level.met}
     rows = []
@@ -355,8 +357,17 @@ def _with(run: Run, hunt: _Hunt) -> Run:
         judged = row.warnings if row.point.index in good else _ours(row)
         verdict = worst(warning.level for warning in judged)
         rows.append(msgspec.structs.replace(row, warnings=judged, verdict=verdict))
-    whole = worst(row.verdict for row in rows) if rows else "invalid"
+    whole = worst(row.verdict for row in _rested_on(found, rows, hunt.ladder)) if rows else "invalid"
     return msgspec.structs.replace(run, summaries=tuple(rows), verdict=whole, capacity=found)
+
+
+def _rested_on(found: Capacity, rows: Sequence[Summary], ladder: Sequence[float]) -> Sequence[Summary]:
+    """The loads near the edge."""
+    if found.value is None:
+        return rows
+    low, high = edge.reach(found.value, ladder)
+    near = [row for row in rows if low <= (row.point.rate or row.point.concurrency or 0.0) <= high]
+    return near or rows
 
 
 def _ours(row: Summary) -> tuple[Warning, ...]:

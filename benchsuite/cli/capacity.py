@@ -20,7 +20,8 @@ UNDECIDED = 5
 """Loads were tried, and none of them is the answer."""
 
 _FOUND: Final = (
-    *("concurrency", "rate", "duration", "trials", "stages", "batch_api", "sweep", "resume", "warm_up"),
+    *("concurrency", "rate", "duration", "trials", "stages", "trace", "time_scale", "batch_api"),
+    *("sweep", "order", "resume", "warm_up"),
 )
 """Options of `run` that say what is searched for here, or that a search has no use for."""
 

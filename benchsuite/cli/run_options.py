@@ -82,10 +82,10 @@ _SECTIONS: Final[tuple[tuple[str, tuple[Callable[[Any], Any], ...]], ...]] = (
             click.option(
                 "--output-tokens", type=lengths, metavar="N,N…", help="Of answers: 64, or uniform:100-500."
             ),
-            click.option("--requests", type=one_or_more, metavar="N", help="Requests per trial."),
+            click.option("--requests", type=one_or_more, metavar="N", help="Requests of a trial or load."),
             click.option("--duration", type=seconds, metavar="TIME", help="Length of a trial: 30, 30s, 2m."),
             click.option("--trials", type=one_or_more, metavar="N", help="Trials per point."),
-            click.option("--slo", metavar="LIMITS", help="What counts as goodput: ttft=500ms,tpot=50ms."),
+            click.option("--slo", metavar="LIMITS", help="Limits: chat, ttft_p95=500ms, tpot=50ms…"),
         ),
     ),
     (
@@ -261,9 +261,10 @@ class GroupedCommand(click.Command):
         start = 0
         for title, options in _SECTIONS:
             shown = [record for record in records[start : start + len(options)] if record]
-            with formatter.section(title):
-                formatter.write_dl(shown, col_max=34)
             start += len(options)
+            if shown:
+                with formatter.section(title):
+                    formatter.write_dl(shown, col_max=34)
 
 
 def run_options(command: _F) -> _F:

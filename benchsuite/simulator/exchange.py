@@ -218,6 +218,15 @@ class Exchange:
         self._end_ns = now_ns
         return ENDED
 
+    @property
+    def received_ns(self) -> int:
+        """When the request had arrived."""
+        return self._incoming.received_ns
+
+    def freed_ns(self, now_ns: int) -> int:
+        """From when on its slot serves another: when its last event was due, however late that left."""
+        return self._due_ns if self._outcome == "ok" else now_ns
+
     def conclude(self, now_ns: int, *, stopped: bool = False) -> None:
         """It is over; without an end it was given up now, by the client or because the server stops."""
         self.over = True

@@ -219,12 +219,15 @@ class Server:
             exchange.count(self._site.load)
         connection = exchange.connection
         self._exchanges.pop(connection, None)
-        if exchange.served:
+        freed_ns = now_ns
+        if isinstance(exchange, Exchange) and exchange.served:
             self._in_service -= 1
+            freed_ns = exchange.freed_ns(now_ns)
         while self._line and self._in_service < self._config.slots and not stopped:
             waiting = self._line.popleft()
             if not waiting.over:
-                self._start(waiting, now_ns)
+                # By the clock of the queue: being late once doesn't delay all who follow.
+                self._start(waiting, max(freed_ns, waiting.received_ns))
         self._site.load.running, self._site.load.waiting = self._in_service, len(self._line)
         if not connection.over:
             connection.answered(exchange.closes)

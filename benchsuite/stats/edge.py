@@ -10,7 +10,7 @@ and the edge is where it passes the share that is allowed.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -136,17 +136,20 @@ def edge(
     `tries[i]` are those of the need that `shares[i]` of the requests have to meet. Never outside the tries
     that it rests on.
     """
-    at = _nearest(ladder, near)
-    spacing = max(ladder[min(at + 1, len(ladder) - 1)] / ladder[at], 1.0)
-    reach = max(_NEAR_LEAST, spacing**_NEAR_RUNGS)
+    low, high = reach(near, ladder)
     found = [
-        _crossing(list(_within(each, near, reach)), share) for each, share in zip(tries, shares, strict=True)
+        _crossing([one for one in each if low <= one.load <= high and one.requests], share)
+        for each, share in zip(tries, shares, strict=True)
     ]
     return min(found, default=near)
 
 
-def _within(tries: Sequence[Try], near: float, reach: float) -> Iterator[Try]:
-    return (one for one in tries if near / reach <= one.load <= near * reach and one.requests)
+def reach(near: float, ladder: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest load that an estimate near `near` rests on."""
+    at = _nearest(ladder, near)
+    spacing = max(ladder[min(at + 1, len(ladder) - 1)] / ladder[at], 1.0)
+    factor = max(_NEAR_LEAST, spacing**_NEAR_RUNGS)
+    return near / factor, near * factor
 
 
 def _crossing(tries: Sequence[Try], share: float) -> float:
@@ -192,6 +195,19 @@ def failed(missed: int, requests: int, share: float) -> bool:
     independent. Near the edge all requests are measured.
     """
     return missed > requests * min(1.0, 1 - share + _CLEAR)
+
+
+def hopeless(missed: int, requests: int, share: float, busy: float) -> bool:
+    """Would any lower load miss the limits too, as requests do that have the server to themselves?
+
+    With `busy` requests under way on the mean, at most that part of the arrivals finds somebody there, and no
+    more are joined by somebody. The rest would fare no better alone; chance gets three standard deviations.
+    """
+    if not requests:
+        return False
+    alone = missed / requests - 2 * busy
+    chance = 3 * math.sqrt(max(alone, 0.0) * (1 - min(1.0, max(alone, 0.0))) / requests) + 3 / requests
+    return alone - chance > 1 - share
 
 
 def clearly_met(missed: int, seen: int, share: float) -> bool:
