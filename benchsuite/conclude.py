@@ -146,7 +146,8 @@ def conclude(
 ) -> Run:
     """Summarise what was recorded, judge it, and write run.json; `completed` adds what else it is to say."""
     from benchsuite.stats.columns import NEEDED
-    from benchsuite.stats.verdict import Conditions, summarise_all, worst
+    from benchsuite.stats.facts import Conditions
+    from benchsuite.stats.verdict import summarise_all, worst
 
     infos = tuple(
         info

@@ -4,7 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchsuite.stats.verdict import Conditions, summarise_all
+from benchsuite.stats.facts import Conditions
+from benchsuite.stats.verdict import summarise_all
 from benchsuite.types import Lengths, Point, Slo
 from tests.trials import (
     KNOWN,

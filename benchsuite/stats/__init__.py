@@ -1,8 +1,9 @@
 """Quantiles, intervals, metrics and verdicts: pure functions of records, on numpy and scipy.special."""
 
+from benchsuite.stats.facts import Conditions
 from benchsuite.stats.quantiles import QUANTILES, distribution, samples_needed, trial_estimate
 from benchsuite.stats.steady import holm, mann_kendall
-from benchsuite.stats.verdict import Conditions, summarise_all
+from benchsuite.stats.verdict import summarise_all
 
 __all__ = [
     "QUANTILES",

@@ -5,7 +5,7 @@ import math
 import msgspec
 
 from benchsuite.money.evidence import Use
-from benchsuite.types import Point, Selftest, SelftestLevel, Workload
+from benchsuite.types import Lengths, Point, Price, Selftest, SelftestLevel, TokenPrice, Workload
 from benchsuite.workload.stages import peak
 
 
@@ -20,6 +20,36 @@ class Nearest(msgspec.Struct, frozen=True, kw_only=True):
     def unit(self) -> str:
         """What loads are counted in."""
         return "streams" if self.level.rate is None else "requests/s"
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run knows about itself and its server, the same for all its points.
+
+    `model` is what was asked for, `models` what the server lists; empty where that proves nothing, as
+    with a server of our own. `selftest`: this machine's own error, where it is known. `gpu` is as stated,
+    `gpus` what NVML names on the serving machine, `server_gpu` the server's own word, `gpus_used` how
+    many it uses. `slots_assumed`: the server didn't tell its slots, such servers have so many. `caching`: how
+    the workload's cache word comes true.
+    """
+
+    workload: Workload
+    capabilities_exact_output: bool
+    identity_slots: int | None
+    lengths: Lengths | None
+    model: str = ""
+    models: tuple[str, ...] = ()
+    selftest: Selftest | None = None
+    interrupted: bool = False
+    price: Price | None = None
+    token_price: TokenPrice | None = None
+    gpu: str = ""
+    gpus: tuple[str, ...] | None = None
+    server_gpu: str = ""
+    gpus_used: Use | None = None
+    slots_assumed: bool = False
+    context_tokens: int | None = None
+    caching: str = ""
+    cache_reset: bool = False
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

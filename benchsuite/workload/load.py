@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import msgspec
 
@@ -67,42 +67,44 @@ def shipped() -> tuple[str, ...]:
     return tuple(f"{name}@{version}" for name, version in sorted(names, key=lambda at: (at[0], int(at[1]))))
 
 
-def overridden(
-    workload: Workload,
-    *,
-    prompt_tokens: Sequence[Length] | Length | None = None,
-    output_tokens: Sequence[Length] | Length | None = None,
-    text: Text | None = None,
-    concurrency: Sequence[int] | int | None = None,
-    rate: Sequence[float] | float | None = None,
-    arrivals: Arrivals | None = None,
-    arrivals_cv: float | None = None,
-    burst_size: int | None = None,
-    stages: Sequence[LoadStage] | None = None,
-    batch: bool | None = None,
-    requests: int | None = None,
-    seconds: float | None = None,
-    trials: int | None = None,
-    sweep: Literal["grid", "zip"] | None = None,
-    order: Literal["blocks", "listed"] | None = None,
-    engine: Mapping[str, Sequence[str]] | None = None,
-    cache: Sequence[CacheMode] | CacheMode | None = None,
-    reasoning: Reasoning | None = None,
-    seed: int | None = None,
-    trace: Source | None = None,
-    time_scale: float | None = None,
-    hit_ratio: Sequence[float] | float | None = None,
-    groups: int | None = None,
-    zipf: float | None = None,
-    shared_tokens: int | None = None,
-    turns: Length | None = None,
-    user_tokens: Length | None = None,
-    think_s: float | Spread | None = None,
-    replies: Literal["fixed", "real"] | None = None,
-    dataset: Source | None = None,
-    check: Check | None = None,
-    slo: Slo | None = None,
-) -> Workload:
+class Changes(TypedDict, total=False):
+    """What may be changed of a workload; a value is written as in a file, None leaves the field as it is."""
+
+    prompt_tokens: Sequence[Length] | Length | None
+    output_tokens: Sequence[Length] | Length | None
+    text: Text | None
+    concurrency: Sequence[int] | int | None
+    rate: Sequence[float] | float | None
+    arrivals: Arrivals | None
+    arrivals_cv: float | None
+    burst_size: int | None
+    stages: Sequence[LoadStage] | None
+    batch: bool | None
+    requests: int | None
+    seconds: float | None
+    trials: int | None
+    sweep: Literal["grid", "zip"] | None
+    order: Literal["blocks", "listed"] | None
+    engine: Mapping[str, Sequence[str]] | None
+    cache: Sequence[CacheMode] | CacheMode | None
+    reasoning: Reasoning | None
+    seed: int | None
+    trace: Source | None
+    time_scale: float | None
+    hit_ratio: Sequence[float] | float | None
+    groups: int | None
+    zipf: float | None
+    shared_tokens: int | None
+    turns: Length | None
+    user_tokens: Length | None
+    think_s: float | Spread | None
+    replies: Literal["fixed", "real"] | None
+    dataset: Source | None
+    check: Check | None
+    slo: Slo | None
+
+
+def overridden(workload: Workload, **asked: Unpack[Changes]) -> Workload:
     """The workload with some of it changed; None leaves a field as it is.
 
     Only a concurrency makes it a closed loop, only a rate an open one; requests and seconds
@@ -110,57 +112,26 @@ def overridden(
     place of any load that the workload has, and makes it one trial unless more are asked for.
     Values are held to the same rules as in a file (UsageError).
     """
-    given = {
-        "prompt_tokens": prompt_tokens,
-        "output_tokens": output_tokens,
-        "text": text,
-        "concurrency": concurrency,
-        "rate": rate,
-        "arrivals": arrivals,
-        "arrivals_cv": arrivals_cv,
-        "burst_size": burst_size,
-        "stages": stages,
-        "batch": batch,
-        "requests": requests,
-        "seconds": seconds,
-        "trials": trials,
-        "sweep": sweep,
-        "order": order,
-        "engine": None if engine is None else {**workload.engine, **engine},
-        "cache": cache,
-        "reasoning": reasoning,
-        "seed": seed,
-        "trace": trace,
-        "time_scale": time_scale,
-        "hit_ratio": hit_ratio,
-        "groups": groups,
-        "zipf": zipf,
-        "shared_tokens": shared_tokens,
-        "turns": turns,
-        "user_tokens": user_tokens,
-        "think_s": think_s,
-        "replies": replies,
-        "dataset": dataset,
-        "check": check,
-    }
+    slo = asked.pop("slo", None)
+    given: dict[str, Any] = {field: value for field, value in asked.items() if value is not None}
+    if "engine" in given:
+        given["engine"] = {**workload.engine, **given["engine"]}
     changes: dict[str, object] = {
-        field: schema.read(field, value, field.replace("_", " "))
-        for field, value in given.items()
-        if value is not None
+        field: schema.read(field, value, field.replace("_", " ")) for field, value in given.items()
     }
     check_unlisted(workload, changes)
     for one, other, unset in (("concurrency", "rate", ()), ("requests", "seconds", None)):
         if (one in changes) != (other in changes):
             changes[other if one in changes else one] = unset
     changes = exchanged(workload, changes)
-    changes |= language.exchanged(dataset, given)
+    changes |= language.exchanged(given.get("dataset"), given)
     changes |= replaying.exchanged(workload, given)
     changes |= talk.exchanged(workload, changes)
-    if workload.dataset is not None and dataset is None and cache is not None:
+    if workload.dataset is not None and "dataset" not in given and "cache" in given:
         changes["salted"] = True
-    if batch and not workload.batch:
+    if given.get("batch") and not workload.batch:
         changes = {"concurrency": (), "rate": (), "trials": 1} | changes
-    elif workload.batch and (concurrency is not None or rate is not None):
+    elif workload.batch and ("concurrency" in given or "rate" in given):
         changes.setdefault("batch", False)
     if slo is not None:
         changes["slo"] = slo

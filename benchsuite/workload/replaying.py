@@ -16,7 +16,7 @@ def exchanged(workload: Workload, given: Mapping[str, Any]) -> dict[str, Any]:
     shared needs the cache mode `shared`; a hit ratio and a number of tokens replace each other.
     """
     changes: dict[str, Any] = {}
-    if given["trace"] is not None:
+    if "trace" in given:
         changes = {
             "prompt_tokens": (0,),
             "output_tokens": (0,),
@@ -30,11 +30,11 @@ def exchanged(workload: Workload, given: Mapping[str, Any]) -> dict[str, Any]:
         }
         if workload.trace is None:
             changes["cache"] = ("shared",)
-    if given["hit_ratio"] is not None:
+    if "hit_ratio" in given:
         changes["shared_tokens"] = 0
-    elif given["shared_tokens"] is not None:
+    elif "shared_tokens" in given:
         changes["hit_ratio"] = ()
-    asked = any(given[name] is not None for name in _SHARING)
+    asked = any(name in given for name in _SHARING)
     if asked and "shared" not in workload.cache:
         changes["cache"] = ("shared",)
     return {name: value for name, value in changes.items() if given.get(name) is None}

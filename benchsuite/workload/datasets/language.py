@@ -47,7 +47,7 @@ def exchanged(source: Source | None, given: Mapping[str, Any]) -> dict[str, Any]
         "trace": None,
         "prompt_tokens": (0,),
         "output_tokens": (0,),
-        "salted": given.get("cache") is not None,
+        "salted": "cache" in given,
         "cache": ("cold",),
         "shared_tokens": 0,
         "groups": 1,
@@ -59,7 +59,7 @@ def exchanged(source: Source | None, given: Mapping[str, Any]) -> dict[str, Any]
         "replies": "fixed",
         "tool_turns": False,
     }
-    if given.get("stages") is None:
+    if "stages" not in given:
         changes |= {"requests": None, "seconds": None}
     return {name: value for name, value in changes.items() if name == "salted" or given.get(name) is None}
 
