@@ -1,30 +1,17 @@
 """Conversations on the real embedded engine: what it remembers of them, and how long planned ones are."""
 
 import json
-import os
-import subprocess
-import sys
 from itertools import groupby, pairwise
 
 import pytest
+
+from tests.engines.command import benchsuite
 
 pytest.importorskip("xllamacpp", reason="the embedded engine has no wheel for this platform")
 pytestmark = pytest.mark.engine
 
 TALK = ("--turns", "3", "--user-tokens", "32", "--prompt-tokens", "128", "--output-tokens", "12")
 ALL = ("--think", "0.4", "--concurrency", "2", "--requests", "12", "--trials", "1")
-
-
-def benchsuite(store, *words, expect=(0,)):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchsuite", *words],
-        env={**os.environ, "BENCHSUITE_STORE": str(store)},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode in expect, done.stdout + done.stderr
-    return done.stdout
 
 
 def conversations(store):

@@ -1,27 +1,14 @@
 """The main job on the real embedded engine: `benchsuite run` with no arguments, and a repeated prompt."""
 
 import json
-import os
-import subprocess
-import sys
 
 import psutil
 import pytest
 
+from tests.engines.command import benchsuite
+
 pytest.importorskip("xllamacpp", reason="the embedded engine has no wheel for this platform")
 pytestmark = pytest.mark.engine
-
-
-def benchsuite(store, *words, expect=(0,)):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchsuite", *words],
-        env={**os.environ, "BENCHSUITE_STORE": str(store)},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode in expect, done.stdout + done.stderr
-    return done.stdout
 
 
 def records(store):
