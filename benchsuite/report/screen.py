@@ -57,7 +57,8 @@ def screen(
     for point, spoken in turns:
         title = words(f" {turn_title(point, len(turns) > 1)}", width=width, indent=1)
         parts += [title, table(turn_columns(spoken), width=width, styled=styled), ""]
-    lines = (*reached_lines(run), *_limits(run), *split_lines(run))
+    # Of a search the loads are many, and what counts is where they end: `--how` has each one's split.
+    lines = (*reached_lines(run), *_limits(run), *(() if run.capacity else split_lines(run)))
     split = [words(f" {line}", width=width, indent=3) for line in lines]
     parts += [*split, ""] if split else []
     parts += [words(f" {line}", width=width, indent=3) + "\n" for line in passed_lines(run)]
