@@ -5,12 +5,14 @@ so that it survives a crash as the spools do.
 """
 
 import os
+import struct
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from benchsuite.errors import BenchsuiteError
 from benchsuite.types import Record, Request
@@ -25,7 +27,8 @@ _FIELDS: Final = (
     "group",
     "item",
 )
-_ROW: Final = np.dtype([(name, "<i8") for name in _FIELDS])
+_ITEM: Final = _FIELDS.index("item")
+_ROW: Final = struct.Struct(f"<{len(_FIELDS)}q")
 
 
 class AskedWriter:
@@ -41,7 +44,7 @@ class AskedWriter:
     def write(self, request: Request) -> None:
         """Keep what one request asks; a length of 0 is one that isn't known."""
         talks = request.conversation is not None
-        row = (
+        row = _ROW.pack(
             request.prompt_tokens or NONE,
             request.max_output_tokens if not request.body else NONE,
             NONE if request.reusable_tokens is None else request.reusable_tokens,
@@ -50,7 +53,7 @@ class AskedWriter:
             NONE if request.group is None else request.group,
             NONE if request.item is None else request.item,
         )
-        os.pwrite(self._fd, np.array(row, dtype="<i8").tobytes(), request.index * _ROW.itemsize)
+        os.pwrite(self._fd, row, request.index * _ROW.size)
 
     def __enter__(self) -> Self:
         return self
@@ -66,11 +69,16 @@ class Asked:
 
     def __init__(self, stem: Path) -> None:
         path = stem.with_name(f"{stem.name}.asked")
-        self._rows: Any = np.fromfile(path, dtype=_ROW) if path.exists() else np.empty(0, dtype=_ROW)
+        found: NDArray[np.int64] = (
+            np.fromfile(path, dtype="<i8") if path.exists() else np.empty(0, dtype="<i8")
+        )
+        # A crash may have cut the last row short.
+        whole = len(found) - len(found) % len(_FIELDS)
+        self._rows = found[:whole].reshape(-1, len(_FIELDS))
 
     def item(self, index: int) -> int | None:
         """The dataset's item that a request asked; None: none."""
-        found = int(self._rows["item"][index]) if index < len(self._rows) else NONE
+        found = int(self._rows[index, _ITEM]) if index < len(self._rows) else NONE
         return None if found == NONE else found
 
     def joined(self, record: Record) -> Record:
