@@ -97,9 +97,12 @@ def forecast(options: Options) -> Forecast:
     )
 
 
-def token_price(options: Options) -> TokenPrice | None:
-    """What tokens will cost, as far as it is known before anybody is asked."""
-    batch, model = options.workload.batch, options.model
+def token_price(options: Options, model: str = "", url: str = "") -> TokenPrice | None:
+    """What tokens cost: as stated, as listed under another name, or as listed for a hosted model.
+
+    `model` and `url` are those of a server that has answered; before, what was asked for.
+    """
+    batch, model = options.workload.batch, model or options.model
     if options.token_price:
         return stated_price(options.token_price)
     if options.price_as:
@@ -108,7 +111,7 @@ def token_price(options: Options) -> TokenPrice | None:
     if options.gpu or options.gpu_price or options.start == "launch" or not model:
         return None
     default_url = load(options.backend, options.options).default_url
-    url = options.url or default_url
+    url = url or options.url or default_url
     if not url.startswith("https://"):
         return None
     found = listed_price(model, url=url, batch=batch)

@@ -4,7 +4,7 @@ import gc
 import math
 from datetime import UTC, datetime
 
-from benchsuite import __version__
+from benchsuite import __version__, forecast
 from benchsuite.asked import Options, check_chosen
 from benchsuite.batch import runs as batch
 from benchsuite.caches import uploaded
@@ -15,7 +15,6 @@ from benchsuite.errors import StoreError, UsageError
 from benchsuite.lengths import fitted, with_turns
 from benchsuite.measure import Bench, measure, planned, steps_of
 from benchsuite.money.gpus import price_of
-from benchsuite.money.tokens import listed_price, stated_price
 from benchsuite.replay import fitting, own_words, tell_bodies, tell_dataset, tell_trace
 from benchsuite.resume import Trials, finished, nothing_to_resume, reopened, unfinished
 from benchsuite.shown import (
@@ -145,23 +144,16 @@ def manifest_of(options: Options, who: Resolved, store: Store, tell: Tell) -> Ma
 
 
 def token_price(options: Options, who: Resolved) -> TokenPrice | None:
-    """What tokens cost here: as stated, as listed under another name, or as listed for a hosted model."""
-    if options.token_price:
-        return stated_price(options.token_price)
-    if options.price_as:
-        provider, _, model = options.price_as.partition("/")
-        found = listed_price(model or who.target.model, provider=provider, batch=options.workload.batch)
-        if found is None:
-            raise UsageError(
-                f"--price-as {options.price_as}: genai-prices knows no such provider or model; write "
-                "PROVIDER/MODEL, such as openai/gpt-5-mini, or state prices with --token-price"
-            )
-        return found
-    if options.gpu or options.gpu_price or not who.attached or not who.target.url.startswith("https://"):
+    """What tokens cost here; a UsageError where they are to be priced as something that isn't listed."""
+    stated = options.token_price or options.price_as
+    if not (stated or who.attached):
         return None
-    found = listed_price(who.target.model, url=who.target.url, batch=options.workload.batch)
-    if found is None and who.target.url == who.driver.default_url:
-        found = listed_price(who.target.model, provider=options.backend, batch=options.workload.batch)
+    found = forecast.token_price(options, who.target.model, who.target.url)
+    if found is None and options.price_as:
+        raise UsageError(
+            f"--price-as {options.price_as}: genai-prices knows no such provider or model; write "
+            "PROVIDER/MODEL, such as openai/gpt-5-mini, or state prices with --token-price"
+        )
     return found
 
 
