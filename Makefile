@@ -42,10 +42,12 @@ reference: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python -m tests.perf.bench docs/performance.md
 
-# Is the capacity that is found the true one? Twenty searches against a queue that is computed as well: it
-# takes about half an hour on a quiet machine.
+# Do the promises hold? Error rates by simulation (docs/statistics.md), live gates on the simulator, and twenty
+# capacity searches against a queue that is computed as well: about an hour on a quiet machine.
 prove: .venv/.dev
-	$(BIN)/python scripts/prove.py
+	$(BIN)/python scripts/prove_statistics.py
+	$(BIN)/python scripts/prove_gates.py
+	$(BIN)/python scripts/prove_capacity.py
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }

@@ -1,7 +1,8 @@
 """Runs side by side: a different backend, model, GPU or version is the point, and is listed.
 
 What was asked has to be the same: runs of another workload, with other metric definitions, or invalid
-ones are refused. Points are matched by their lengths and their load.
+ones are refused. Points are matched by their lengths and their load. Two arms that were measured in turn are
+compared pair by pair.
 """
 
 import math
@@ -9,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from benchsuite.differences import Difference, asked_differently, differs_in, obstacles
+from benchsuite.differences import Difference, asked_differently, obstacles, told_apart
 from benchsuite.errors import InvalidMeasurement, NotComparable, UsageError
-from benchsuite.stats.columns import NEEDED, trials_of
+from benchsuite.pairs import Arm, Key, Numbers, pairs_of, series_of
 from benchsuite.stats.compare import FEWEST_TRIALS, MARGIN, Better, Effect, effect
-from benchsuite.stats.series import MEASURES, Series, all_series
+from benchsuite.stats.paired import FEWEST_PAIRS, paired_effect
+from benchsuite.stats.series import MEASURES, USUAL, Series
 from benchsuite.store.runs import RunDir
 from benchsuite.types import Manifest, Noun, Point, Run, Verdict
 
@@ -27,11 +29,17 @@ _TOLD_TOO = frozenset(
 )
 """Warnings that condemn no run, but whose numbers are less comparable."""
 
+MORE_TRIALS = "--trials 3"
+ONE_PAIR = "one pair"
+WITHOUT = "a trial without answers"
+"""Why a row has no interval, beside a quantile's `n<36`."""
+
 
 class Side(Noun, frozen=True, kw_only=True):
     """One of the runs. `reasons`: what its verdict rests on, and at which load.
 
-    `assumed_lengths`: the server counts no tokens, so the lengths of its prompts are a guess.
+    `assumed_lengths`: the server counts no tokens, so its prompts' lengths are a guess. `group`: what it
+    stands for, where runs are compared by something.
     """
 
     run_id: str
@@ -44,13 +52,14 @@ class Side(Noun, frozen=True, kw_only=True):
     gpu: str
     reasons: tuple[str, ...]
     assumed_lengths: bool = False
+    group: str = ""
 
 
 class Row(Noun, frozen=True, kw_only=True):
     """One metric at one point. `base`, `other`: geometric means of the trials' numbers, in `unit`.
 
     `trials`: how many of the base and of the other had a number. `note`: why there is no interval;
-    empty: there is one.
+    empty: there is one. `paired`: so many pairs of trials the effect is that of; 0: it isn't one of pairs.
     """
 
     metric: str
@@ -61,6 +70,7 @@ class Row(Noun, frozen=True, kw_only=True):
     trials: tuple[int, int]
     effect: Effect
     note: str = ""
+    paired: int = 0
 
 
 class Pair(Noun, frozen=True, kw_only=True):
@@ -75,8 +85,11 @@ class Comparison(Noun, frozen=True, kw_only=True):
 
     `workload_digest` is the base's; `digest_equal`: the other has the same. Otherwise
     `asked_differently` says in what. `same`: whether prompts had the same number of tokens or the
-    same text. `margin`: differences up to this share count as the same. The points of one alone
-    aren't compared.
+    same text. `plans`: in how many trials both sent the very same bytes, of how many that both have and
+    whose digests are known. `margin`: differences up to this share count as the same. The points of one
+    alone aren't compared. `differs_in` was chosen, or isn't known not to be; `also_changed` nobody asked for.
+    `by`: what the runs are compared by. `paired`: so many pairs of trials were measured in turn; 0: the runs
+    aren't arms.
     """
 
     base: Side
@@ -84,11 +97,16 @@ class Comparison(Noun, frozen=True, kw_only=True):
     workload: str
     workload_digest: str
     digest_equal: bool
+    other_digest: str = ""
+    plans: tuple[int, int] = (0, 0)
     same: str
     cache: str
     metrics_version: int
     margin: float
+    by: str = ""
+    paired: int = 0
     differs_in: tuple[Difference, ...]
+    also_changed: tuple[Difference, ...] = ()
     asked_differently: tuple[Difference, ...]
     points: tuple[Pair, ...]
     only_base: tuple[Point, ...]
@@ -101,8 +119,12 @@ def compare(
     margin: float = MARGIN,
     metrics: Iterable[str] = (),
     allow_invalid: bool = False,
+    by: str = "",
+    groups: Sequence[str] = (),
 ) -> tuple[Comparison, ...]:
-    """Each further run against the first; `metrics` (names or their beginnings) empty: all there are.
+    """Each further run against the first; `metrics` (names or their beginnings) empty: the usual ones.
+
+    `by`: the difference that is looked for, and `groups` what each run stands for in it; empty: anything.
 
     Raises `UsageError` for fewer than two different runs or an unknown metric, `InvalidMeasurement`
     for a run whose numbers can't be trusted, `NotComparable` where nothing can be set side by side.
@@ -118,15 +140,25 @@ def compare(
     for run in runs:
         if run.verdict == "invalid" and not allow_invalid:
             raise InvalidMeasurement(
-                f"run {run.manifest.run_id} is invalid: {_why(run)}; "
+                f"run {run.manifest.run_id} is invalid: {why_invalid(run)}; "
                 "measure it again, or compare all the same with --allow-invalid"
             )
+    arms = [Arm(run_dir=each, manifest=run.manifest) for each, run in zip(run_dirs, runs, strict=True)]
     base, *others = runs
     shared = [_shared(base, other) for other in others]
     wanted = {axes for each in shared for axes in each}
-    measured = [_measured(run_dir, run, wanted, names) for run_dir, run in zip(run_dirs, runs, strict=True)]
+    measured = [_measured(arm, _points(run), wanted, names) for arm, run in zip(arms, runs, strict=True)]
+    marks = tuple(groups) or ("",) * len(runs)
     found = tuple(
-        _comparison(base, other, axes, (measured[0], measured[i]), margin)
+        _comparison(
+            (base, other),
+            axes,
+            (measured[0], measured[i]),
+            _in_pairs(arms[0], arms[i], names),
+            margin,
+            by,
+            (marks[0], marks[i]),
+        )
         for i, (other, axes) in enumerate(zip(others, shared, strict=True), 1)
     )
     if not any(pair.rows for each in found for pair in each.points):
@@ -137,14 +169,14 @@ def compare(
 
 
 def chosen_metrics(asked: Iterable[str]) -> tuple[str, ...]:
-    """The metrics whose names begin with what was asked; all, if nothing was."""
+    """The metrics whose names begin with what was asked; the usual ones, if nothing was."""
     chosen: dict[str, None] = {}
     for word in asked:
-        found = [word] if word in MEASURES else [name for name in MEASURES if word and name.startswith(word)]
+        found = [word] if word in MEASURES else [name for name in USUAL if word and name.startswith(word)]
         if not found:
             raise UsageError(f"no metric called {word!r}; there are: {', '.join(MEASURES)}")
         chosen |= dict.fromkeys(found)
-    return tuple(name for name in MEASURES if name in chosen) or tuple(MEASURES)
+    return tuple(name for name in MEASURES if name in chosen) or USUAL
 
 
 def _shared(base: Run, other: Run) -> tuple[_Axes, ...]:
@@ -155,8 +187,8 @@ def _shared(base: Run, other: Run) -> tuple[_Axes, ...]:
     theirs = _points(other)
     shared = tuple(axes for axes in _points(base) if axes in theirs)
     if not shared:
-        ours = "; ".join(_described(point) for point in _points(base).values())
-        found_there = "; ".join(_described(point) for point in theirs.values())
+        ours = "; ".join(described(point) for point in _points(base).values())
+        found_there = "; ".join(described(point) for point in theirs.values())
         raise NotComparable(
             f"{who}: they share no load and lengths ({ours or 'nothing'} against {found_there or 'nothing'})"
         )
@@ -169,43 +201,68 @@ def _points(run: Run) -> dict[_Axes, Point]:
     return {msgspec.structs.replace(each, index=0): each for each in points}
 
 
-def _described(point: Point) -> str:
+def described(point: Point) -> str:
+    """A point's load and lengths."""
     return f"{point.label}, {point.prompt_tokens:,} in, {point.output_tokens:,} out"
 
 
-def _measured(run_dir: RunDir, run: Run, wanted: Iterable[_Axes], names: Sequence[str]) -> _Measured:
+def _measured(
+    arm: Arm, points: Mapping[_Axes, Point], wanted: Iterable[_Axes], names: Sequence[str]
+) -> _Measured:
     """Each wanted point's metrics as one number per trial, from its records."""
-    manifest, found = run.manifest, {}
-    points = _points(run)
-    for axes in wanted:
-        if axes in points:
-            point = points[axes]
-            infos = [info for info in manifest.trials if info.point == point.index]
-            trials = trials_of(run_dir.records(point.index, columns=NEEDED), infos)
-            kept = [(info, columns) for info, columns in trials if len(columns)]
-            found[axes] = all_series(point, kept, manifest.price, names)
-    return found
+    return {
+        axes: series_of(arm.run_dir, arm.manifest, points[axes], names) for axes in wanted if axes in points
+    }
+
+
+def _in_pairs(base: Arm, other: Arm, names: Sequence[str]) -> Numbers | None:
+    """The numbers of two arms that were measured in turn; None: they weren't, or not even one pair."""
+    return pairs_of(base, other, names) if _pairs(base.manifest, other.manifest) else None
+
+
+def _pairs(base: Manifest, other: Manifest) -> int:
+    """How many pairs of trials two runs have, as arms of one A/B."""
+    ours, theirs = base.pairing, other.pairing
+    if ours is None or theirs is None or ours.id != theirs.id or ours.arm == theirs.arm:
+        return 0
+    return len(set(ours.kept) & set(theirs.kept))
 
 
 def _comparison(
-    base: Run, other: Run, shared: Sequence[_Axes], measured: tuple[_Measured, _Measured], margin: float
+    runs: tuple[Run, Run],
+    shared: Sequence[_Axes],
+    measured: tuple[_Measured, _Measured],
+    pairs: Numbers | None,
+    margin: float,
+    by: str,
+    groups: tuple[str, str],
 ) -> Comparison:
+    base, other = runs
     ours, theirs = _points(base), _points(other)
     manifest = base.manifest
+    chosen, also = told_apart(manifest, other.manifest, by)
     return Comparison(
-        base=_side(base, shared),
-        other=_side(other, shared),
+        base=_side(base, shared, groups[0]),
+        other=_side(other, shared, groups[1]),
         workload=f"{manifest.workload.name}@{manifest.workload.version}",
         workload_digest=manifest.workload_digest,
         digest_equal=manifest.workload_digest == other.manifest.workload_digest,
+        other_digest=other.manifest.workload_digest,
+        plans=_plans(base, other, shared),
         same=manifest.workload.same,
         cache=" and ".join(manifest.workload.cache),
         metrics_version=manifest.metrics_version,
         margin=margin,
-        differs_in=differs_in(manifest, other.manifest),
+        by=by,
+        paired=_pairs(manifest, other.manifest),
+        differs_in=chosen,
+        also_changed=also,
         asked_differently=asked_differently(manifest, other.manifest),
         points=tuple(
-            Pair(point=ours[axes], rows=_rows(measured[0][axes], measured[1][axes], margin))
+            Pair(
+                point=ours[axes],
+                rows=_rows(measured[0][axes], measured[1][axes], pairs, ours[axes].index, margin),
+            )
             for axes in shared
         ),
         only_base=tuple(point for axes, point in ours.items() if axes not in theirs),
@@ -213,9 +270,29 @@ def _comparison(
     )
 
 
-def _rows(base: Mapping[str, Series], other: Mapping[str, Series], margin: float) -> tuple[Row, ...]:
+def _plans(base: Run, other: Run, shared: Sequence[_Axes]) -> tuple[int, int]:
+    """In how many trials both sent the same, and how many there are to be compared."""
+    ours, theirs = (
+        {
+            (axes, info.trial): info.plan_digest
+            for axes, point in _points(run).items()
+            for info in run.manifest.trials
+            if axes in shared and info.point == point.index and info.plan_digest
+        }
+        for run in (base, other)
+    )
+    both = ours.keys() & theirs.keys()
+    return sum(ours[place] == theirs[place] for place in both), len(both)
+
+
+def _rows(
+    base: Mapping[str, Series], other: Mapping[str, Series], pairs: Numbers | None, point: int, margin: float
+) -> tuple[Row, ...]:
     """The metrics that both have at a point."""
-    return tuple(_row(name, series, other[name], margin) for name, series in base.items() if name in other)
+    names = [name for name in base if name in other]
+    if pairs is None:
+        return tuple(_row(name, base[name], other[name], margin) for name in names)
+    return tuple(_paired_row((name, point), pairs, margin) for name in names)
 
 
 def _row(name: str, base: Series, other: Series, margin: float) -> Row:
@@ -233,14 +310,34 @@ def _row(name: str, base: Series, other: Series, margin: float) -> Row:
     )
 
 
+def _paired_row(key: Key, numbers: Numbers, margin: float) -> Row:
+    """The same from pairs of trials: those of which both have a number."""
+    measure = MEASURES[key[0]]
+    base, other = numbers.pairs.get(key, ((), ()))
+    found = paired_effect(base, other, better=measure.better, margin=margin)
+    note = ""
+    if found.low is None:
+        few = numbers.few.get(key)
+        note = f"n<{few[1]}" if few else ONE_PAIR if len(base) < FEWEST_PAIRS else WITHOUT
+    return Row(
+        metric=key[0],
+        unit=measure.unit,
+        better=measure.better,
+        base=_geometric_mean(base),
+        other=_geometric_mean(other),
+        trials=(len(base), len(other)),
+        effect=found,
+        note=note,
+        paired=len(base),
+    )
+
+
 def _no_interval(base: Series, other: Series) -> str:
     """What would have to be different for an interval."""
     for series in (base, other):
         if series.n < series.needs:
             return f"n<{series.needs}"
-    if min(len(base.values), len(other.values)) < FEWEST_TRIALS:
-        return "--trials 3"
-    return "a trial without answers"
+    return MORE_TRIALS if min(len(base.values), len(other.values)) < FEWEST_TRIALS else WITHOUT
 
 
 def _geometric_mean(values: Sequence[float]) -> float | None:
@@ -249,7 +346,7 @@ def _geometric_mean(values: Sequence[float]) -> float | None:
     return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
-def _side(run: Run, shared: Sequence[_Axes]) -> Side:
+def _side(run: Run, shared: Sequence[_Axes], group: str) -> Side:
     manifest = run.manifest
     return Side(
         run_id=manifest.run_id,
@@ -262,6 +359,7 @@ def _side(run: Run, shared: Sequence[_Axes]) -> Side:
         gpu=manifest.gpu,
         reasons=tuple(_reasons(run, shared)),
         assumed_lengths=manifest.lengths is not None and manifest.lengths.source == "assumed",
+        group=group,
     )
 
 
@@ -283,7 +381,7 @@ def _reasons(run: Run, shared: Sequence[_Axes]) -> Iterable[str]:
         yield f"{level} ({'; '.join(labels)}): {message}"
 
 
-def _why(run: Run) -> str:
+def why_invalid(run: Run) -> str:
     """The first reason against a run."""
     reasons = [warning for row in run.summaries for warning in row.warnings if warning.level == "invalid"]
     return reasons[0].message.rstrip(".") if reasons else "nothing was answered"

@@ -21,7 +21,7 @@ from benchsuite.errors import BenchsuiteError, StoreError
 from benchsuite.money.evidence import gpus_used
 from benchsuite.store.names import part_of, place_of
 from benchsuite.store.runs import RunDir, Store, write_json
-from benchsuite.types import Manifest, Record, Run, Stage, TokenPrice, TrialInfo
+from benchsuite.types import Manifest, Point, Record, Run, Stage, Summary, TokenPrice, TrialInfo
 from benchsuite.workload.checks import judging
 from benchsuite.workload.draw import Item
 from benchsuite.workload.material import found_again
@@ -145,9 +145,7 @@ def conclude(
     completed: Callable[[Run], Run] = lambda run: run,
 ) -> Run:
     """Summarise what was recorded, judge it, and write run.json; `completed` adds what else it is to say."""
-    from benchsuite.stats.columns import NEEDED
-    from benchsuite.stats.facts import Conditions
-    from benchsuite.stats.verdict import summarise_all, worst
+    from benchsuite.stats.verdict import worst
 
     infos = tuple(
         info
@@ -156,14 +154,43 @@ def conclude(
         if (info := _trial_info(run_dir, point.index, trial)) is not None
     )
     manifest = msgspec.structs.replace(manifest, trials=infos)
-    capabilities = load(manifest.backend, manifest.options).capabilities
     measured = {info.point for info in infos}
     points = manifest.points
     if status != "finished":
         points = tuple(point for point in points if point.index in measured)
-    summaries = summarise_all(
+    summaries = _summaries(run_dir, manifest, points, interrupted=status != "finished")
+    verdict = worst(summary.verdict for summary in summaries) if summaries else "invalid"
+    run = completed(Run(status=status, manifest=manifest, summaries=summaries, verdict=verdict))
+    run_dir.finish(run)
+    return run
+
+
+def judged(run_dir: RunDir, manifest: Manifest, trial: int) -> tuple[Summary, ...]:
+    """What one trial of every point would be worth, were it all that there is."""
+    infos = tuple(
+        info for point in manifest.points if (info := _trial_info(run_dir, point.index, trial)) is not None
+    )
+    alone = msgspec.structs.replace(manifest, trials=infos)
+    return _summaries(run_dir, alone, manifest.points, interrupted=False, trial=trial)
+
+
+def _summaries(
+    run_dir: RunDir,
+    manifest: Manifest,
+    points: Sequence[Point],
+    *,
+    interrupted: bool,
+    trial: int | None = None,
+) -> tuple[Summary, ...]:
+    """The points' numbers, judged, from their records; `trial`: from those of one trial alone."""
+    from benchsuite.stats.columns import NEEDED
+    from benchsuite.stats.facts import Conditions
+    from benchsuite.stats.verdict import summarise_all
+
+    capabilities = load(manifest.backend, manifest.options).capabilities
+    return summarise_all(
         (
-            (point, run_dir.records(point.index, include_warm_up=True, columns=NEEDED), infos)
+            (point, run_dir.records(point.index, trial is None, NEEDED, trial), manifest.trials)
             for point in points
         ),
         Conditions(
@@ -176,7 +203,7 @@ def conclude(
             models=manifest.identity.models if manifest.attached else (),
             selftest=manifest.selftest,
             # Of a search it is the first thing that is said.
-            interrupted=status != "finished" and not manifest.capacity,
+            interrupted=interrupted and not manifest.capacity,
             price=manifest.price,
             token_price=manifest.token_price,
             gpu=manifest.gpu,
@@ -189,10 +216,6 @@ def conclude(
             cache_reset=manifest.reset_cache,
         ),
     )
-    verdict = worst(summary.verdict for summary in summaries) if summaries else "invalid"
-    run = completed(Run(status=status, manifest=manifest, summaries=summaries, verdict=verdict))
-    run_dir.finish(run)
-    return run
 
 
 # ---------------------------------------------------------------- owning and recovering

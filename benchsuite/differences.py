@@ -2,12 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from benchsuite.driver import load
+from benchsuite.errors import UsageError
+from benchsuite.shown import public_host
 from benchsuite.types import Check, Machine, Manifest, Noun, Price, Source, Spread, TokenPrice, Workload
 from benchsuite.workload.arrivals import spaced
 from benchsuite.workload.spreads import described
@@ -29,6 +32,31 @@ _PORT = re.compile(r'"port": *\d+')
 
 _NEGATIVE = re.compile(r"-\d+(\.\d+)?")
 """A value, not an option."""
+
+_UNDER_TEST = frozenset({"server", "address", "benchsuite", "Python", "client system", "price"})
+"""Facts that may be others in a regression test: the version under test, our own, and what is only told."""
+
+_VERSIONED = frozenset({"revision", "image", "build", "commit"})
+"""What a server says of itself that follows from its version."""
+
+_OWN = frozenset({"benchsuite", "Python", "client system", "arrival stamps"})
+"""What changes by itself from one month to the next, whatever is compared."""
+
+_NAMED = frozenset({"backend", "model", "GPU", "endpoint", "extra body", "cache emptied"})
+_SET = ("engine ", "launch ", "option ")
+"""What a user names to choose what is measured: facts, and the beginnings of settings."""
+
+_FOLLOWS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "backend": (*_SET, "server", "endpoint", "price", "started by", "cache", "prompt lengths", "GPU"),
+        "model": ("price", "launch ", "prompt lengths"),
+        "GPU": ("price", "client machine", "gpu", "device", "on_gpu"),
+    }
+)
+"""What follows from the difference that is looked for, by the beginnings of names."""
+
+_NOT_ASKED = frozenset({"trials", "order", "slo", "description", "seed", "sweep", "models"})
+"""Fields of a workload that change nothing of what a trial is sent."""
 
 _FITTED = MappingProxyType(
     {
@@ -77,6 +105,35 @@ def obstacles(base: Manifest, other: Manifest) -> tuple[str, ...]:
     return tuple(found)
 
 
+def strict_obstacles(
+    base: Manifest, other: Manifest, under_test: Collection[str] = (), *, cost: bool = False
+) -> tuple[str, ...]:
+    """Why two runs can't be held against each other as a regression test, one reason each.
+
+    Everything but the version under test has to be equal, and the differences called `under_test`; `cost`:
+    the price as well. Labels and packages may differ, and addresses on this machine or in a private network.
+    """
+    found = list(obstacles(base, other))
+    servers = (base.identity.server, other.identity.server)
+    if servers[0] != servers[1] and "server" not in under_test:
+        found.append(f"another server ({servers[0] or _NONE} and {servers[1] or _NONE})")
+    allowed = (_UNDER_TEST - {"price"} if cost else _UNDER_TEST) | set(under_test)
+    if any(public_host(each.url) for each in (base, other)) and "address" not in under_test:
+        allowed -= {"address"}
+    differing = [
+        *(each for each in asked_differently(base, other) if each.name.replace(" ", "_") not in _NOT_ASKED),
+        *(
+            each
+            for each in differs_in(base, other)
+            if each.name not in allowed | _VERSIONED
+            and not each.name.startswith(("package ", "label "))
+            # Before the first answer nobody knows who stamps.
+            and not (each.name == "arrival stamps" and _NONE in {each.base, each.other})
+        ),
+    ]
+    return (*found, *(f"another {each.name} ({each.base} and {each.other})" for each in differing))
+
+
 def _scheduled(asked: Workload) -> bool:
     """Does a rate say when requests are due?"""
     return bool(asked.rate) or any(stage.rate is not None for stage in asked.stages)
@@ -104,15 +161,60 @@ def differs_in(base: Manifest, other: Manifest) -> tuple[Difference, ...]:
         if ours != theirs
     ]
     for kind, ours, theirs in (
-        ("", base.identity.details, other.identity.details),
+        ("", *_details_beside(base, other, {each.name.lower() for each in found})),
         ("engine ", base.engine, other.engine),
-        ("launch ", _launch_arguments(base), _launch_arguments(other)),
+        ("launch ", *_launched_beside(base, other)),
+        ("option ", _options(base), _options(other)),
         ("connection ", base.connection, other.connection),
         ("package ", base.packages, other.packages),
         ("label ", base.labels, other.labels),
     ):
         found += _of_mappings(kind, ours, theirs)
     return tuple(found)
+
+
+def told_apart(
+    base: Manifest, other: Manifest, meant: str = ""
+) -> tuple[tuple[Difference, ...], tuple[Difference, ...]]:
+    """What two runs differ in: first what somebody chose, then what changed besides, without being asked for.
+
+    `meant`: the difference that is looked for, such as `model`; what follows from it goes with it. Empty:
+    what a user names (backend, model, GPU, settings), and where none of that differs, the server's version.
+    """
+    found = differs_in(base, other)
+    names = {each.name for each in found}
+    details = {*base.identity.details, *other.identity.details, "slots", "context tokens"}
+    own: set[str] = {name for name in names if name in _OWN or name.startswith("package ")}
+    if meant in _FOLLOWS:
+        follows = _FOLLOWS[meant]
+        own |= {
+            name
+            for name in names - {meant, "address"}
+            if not name.startswith(("label ", *follows)) and not (meant != "GPU" and name in details - _NAMED)
+        }
+    else:
+        named = {name for name in names if name in _NAMED or name.startswith(_SET)}
+        if named and base.identity.server == other.identity.server:
+            own |= names & {"server"}
+        if not named & {"backend", "model"} and not any(name.startswith(_SET) for name in named):
+            # Where nothing was chosen the version is the point, and what a server says follows from it.
+            own |= names & details if named or "server" not in names else set()
+        if "price" in names and _priced(base) == _priced(other):
+            own.add("price")
+    return (
+        tuple(each for each in found if each.name not in own),
+        tuple(each for each in found if each.name in own),
+    )
+
+
+def _priced(manifest: Manifest) -> tuple[object, ...]:
+    """What a price is for: the same thing has another one only if prices changed."""
+    hardware, tokens = manifest.price, manifest.token_price
+    return (
+        (hardware.gpu, hardware.count, hardware.source) if hardware else None,
+        (tokens.provider, tokens.model, tokens.batch, tokens.source) if tokens else None,
+        manifest.model if tokens else "",
+    )
 
 
 def asked_differently(base: Manifest, other: Manifest) -> tuple[Difference, ...]:
@@ -139,6 +241,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "started by", "somebody else" if manifest.attached else "benchsuite"
     yield "address", manifest.url
     yield "endpoint", manifest.endpoint or "chat"
+    yield "extra body", manifest.extra_body
     yield "cache", manifest.caching
     yield "cache emptied", "before each trial" if manifest.reset_cache else ""
     yield "prompt lengths", "" if manifest.lengths is None else _FITTED[manifest.lengths.source]
@@ -198,6 +301,43 @@ def _launch_arguments(manifest: Manifest) -> dict[str, str]:
         elif name:
             arguments[name] = f"{arguments[name]} {word}".lstrip()
     return {name: value or "yes" for name, value in arguments.items() if name not in _LAUNCH_ELSEWHERE}
+
+
+def _launched_beside(base: Manifest, other: Manifest) -> tuple[dict[str, str], dict[str, str]]:
+    """Both launches' arguments without those that the engine's settings became, which are told by name."""
+    told: set[str] = set()
+    for manifest in (base, other):
+        if not manifest.engine:
+            continue
+        try:
+            settings = load(manifest.backend, manifest.options).settings
+        except UsageError:
+            # A backend that isn't installed here.
+            continue
+        for name in manifest.engine:
+            words = settings[name].arguments.values() if name in settings else ()
+            told |= {word.removeprefix("--").partition("=")[0] for each in words for word in each}
+    ours, theirs = (
+        {name: value for name, value in _launch_arguments(each).items() if name not in told}
+        for each in (base, other)
+    )
+    return ours, theirs
+
+
+def _details_beside(
+    base: Manifest, other: Manifest, told: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What both servers say of themselves, without what is told already."""
+    ours, theirs = (
+        {name: value for name, value in each.identity.details.items() if name not in told}
+        for each in (base, other)
+    )
+    return ours, theirs
+
+
+def _options(manifest: Manifest) -> dict[str, str]:
+    """The driver's options; the endpoint is told by itself."""
+    return {name: value for name, value in manifest.options.items() if name != "endpoint"}
 
 
 def _of_mappings(kind: str, base: dict[str, str], other: dict[str, str]) -> Iterator[Difference]:

@@ -264,8 +264,13 @@ def in_words(found: Forecast) -> str:
     if found.output_tokens is not None:
         parts.append(f"{_tokens(found.output_tokens)} out")
     if found.usd is not None:
-        parts.append(f"about ${found.usd:,.2f}" if found.usd >= _CENT else "less than a cent")
+        parts.append(usd_in_words(found.usd))
     return ", ".join(parts)
+
+
+def usd_in_words(usd: float) -> str:
+    """`about $1.90`."""
+    return f"about ${usd:,.2f}" if usd >= _CENT else "less than a cent"
 
 
 def told_s(seconds: float) -> str:

@@ -57,23 +57,34 @@ def measure(bench: Bench, steps: Sequence[Step]) -> bool:
     options = bench.options
     remaining = Remaining(manifest.workload, manifest.points, steps, options.material, options.runs_after)
     for number, step in enumerate(steps):
-        bench = bench.fresh()
-        if bench.options.reset_cache:
-            _reset_cache(bench.who)
-        point = manifest.points[step.point]
-        done = measured(bench, point, step, reuse.get(step.point), remaining)
-        if any(worker.stopped for worker in done.workers) or not done.workers:
+        if not stepped(bench, step, reuse, remaining):
             return False
-        if done.reuse is not None:
-            reuse[step.point] = done.reuse
-        remaining.past(step)
-        if not step.trial:
-            records = _warm_up_records(bench, step)
-            remaining.learn(step.point, _e2e_s(records))
-            if not number and len(steps) > 1:
-                text = f"about {told_s(remaining.total_s())} to go, as fast as the warm-up was"
-                bench.tell(Stage(name="warm_up", text=text))
-            _wait_as_asked(records, bench)
+        if not step.trial and not number and len(steps) > 1:
+            text = f"about {told_s(remaining.total_s())} to go, as fast as the warm-up was"
+            bench.tell(Stage(name="warm_up", text=text))
+    return True
+
+
+def stepped(bench: Bench, step: Step, reuse: dict[int, bool], remaining: Remaining) -> bool:
+    """One step, after a warm-up also the rest that the server asks for; False: interrupted.
+
+    `reuse`: by point, whether the server keeps connections, as far as it was learned; what is learned now is
+    added. `remaining` hears how long it took.
+    """
+    bench = bench.fresh()
+    if bench.options.reset_cache:
+        _reset_cache(bench.who)
+    point = bench.manifest.points[step.point]
+    done = measured(bench, point, step, reuse.get(step.point), remaining)
+    if any(worker.stopped for worker in done.workers) or not done.workers:
+        return False
+    if done.reuse is not None:
+        reuse[step.point] = done.reuse
+    remaining.past(step)
+    if not step.trial:
+        records = _warm_up_records(bench, step)
+        remaining.learn(step.point, _e2e_s(records))
+        _wait_as_asked(records, bench)
     return True
 
 

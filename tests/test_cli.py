@@ -86,6 +86,13 @@ INSIDE = {
     "run": (["run"], "benchsuite.run.run"),
     "dry run": (["run", "--dry-run"], "benchsuite.run.preview"),
     "capacity": (["capacity", "--slo", "chat"], "benchsuite.capacity.search.capacity"),
+    "ab": (["ab", "local"], "benchsuite.ab.turns.in_turn"),
+    "gate": (["gate", "local", "--against", "local"], "benchsuite.ab.turns.in_turn"),
+    "gate noise": (["gate", "noise", "local"], "benchsuite.ab.turns.in_turn"),
+    "gate of a stored run": (
+        ["gate", "--run", "latest", "--limit", "ttft_p50<1s"],
+        "benchsuite.gate.concluded",
+    ),
     "results": (["results"], "benchsuite.report.listing.run_table"),
     "show": (["show"], "benchsuite.report.screen.screen"),
     "compare": (["compare", "latest", "latest"], "benchsuite.compare.compare"),
@@ -101,7 +108,11 @@ INSIDE = {
     "store recover": (["store", "recover"], "benchsuite.conclude.recover"),
     "store check": (["store", "check"], "benchsuite.store.check.check"),
 }
-ESTIMATE = dict.fromkeys(("run", "dry run"), ("2 points × 3 trials, about 42 s, 9,593 tokens in, 4,797 out",))
+ESTIMATE = {
+    **dict.fromkeys(("run", "dry run"), ("2 points × 3 trials, about 42 s, 9,593 tokens in, 4,797 out",)),
+    **dict.fromkeys(("ab", "gate"), ("4 to 12 pairs of trials, measured in turn: about 2 min to 5 min",)),
+    "gate noise": ("8 pairs of trials, measured in turn: about 4 min",),
+}
 """What a run says before anything that can go wrong."""
 CODES = [
     (UsageError("say more"), 2),
@@ -152,7 +163,7 @@ def test_a_trace_only_when_asked_for(monkeypatch, capsys):
     ("words", "hint"),
     [
         (["shwo"], "did you mean show?"),
-        (["zzzz"], "there are: run, capacity, results"),
+        (["zzzz"], "there are: run, capacity, ab, results"),
         (["run", "--concurency", "1"], "--concurrency"),
         (["run", "--concurrency", "many"], "8 or 1,8,64"),
         (["run", "--duration", "soon"], "30s, 500ms or 2m"),

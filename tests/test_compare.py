@@ -129,7 +129,8 @@ def test_each_metric_is_compared_trial_by_trial_in_its_own_direction(stored):
     (found,) = compare([stored(BASE), stored(OTHER, slow)])
     rows = rows_of(found)
     assert list(rows) == [
-        *("ttft_p50", "ttft_p90", "tpot_p50", "e2e_p50", "output_tokens_per_s", "requests_per_s")
+        *("ttft_p50", "ttft_p90", "tpot_p50", "tpot_p90", "e2e_p50", "e2e_p90"),
+        *("output_tokens_per_s", "requests_per_s"),
     ]
     tpot = rows["tpot_p50"]
     # Geometric means of 10, 10.1, 9.9 and of 12, 12.1, 11.9.
@@ -251,8 +252,9 @@ def test_what_makes_no_sense_is_refused(stored):
         compare([one, two], metrics=["tpto"])
     with pytest.raises(NotComparable, match="no two runs here both have cost_per_1k_usd"):
         compare([one, two], metrics=["cost"])
-    assert chosen_metrics(["tpot", "ttft_p90"]) == ("ttft_p90", "tpot_p50")
-    assert len(chosen_metrics([])) == 12
+    assert chosen_metrics(["tpot", "ttft_p90"]) == ("ttft_p90", "tpot_p50", "tpot_p90")
+    assert chosen_metrics(["ttft_p99"]) == ("ttft_p99",)
+    assert len(chosen_metrics([])) == 15
 
 
 def test_one_trial_gives_a_ratio_and_says_how_to_get_more(stored):
@@ -307,11 +309,11 @@ def test_formats_and_files(two, tmp_path, capsys):
     )
     assert capsys.readouterr().out == ""
     (found,) = json.loads(path.read_text())
-    assert [row["metric"] for row in found["points"][0]["rows"]] == ["ttft_p50", "tpot_p50"]
+    assert [row["metric"] for row in found["points"][0]["rows"]] == ["ttft_p50", "tpot_p50", "tpot_p90"]
     assert found["points"][0]["rows"][1]["effect"]["verdict"] == "worse"
     assert main(["compare", BASE, OTHER, "--format", "csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("base_run,other_run,prompt_tokens") and len(lines) == 7
+    assert lines[0].startswith("base_run,other_run,prompt_tokens") and len(lines) == 9
     assert main(["compare", BASE, OTHER, "-o", str(tmp_path / "no" / "file")]) == 2
     assert "can't write" in capsys.readouterr().err
 

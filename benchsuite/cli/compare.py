@@ -1,8 +1,13 @@
 """`benchsuite compare`: stored runs side by side."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from benchsuite.cli.kinds import share, store_option
+
+if TYPE_CHECKING:
+    from benchsuite.compare import Comparison
 
 FORMATS = ("table", "md", "json", "csv")
 
@@ -50,8 +55,7 @@ def compare(
     """
     from benchsuite.cli import output
     from benchsuite.compare import compare as compared
-    from benchsuite.report.compare import compared_csv, compared_markdown, compared_screen
-    from benchsuite.store.runs import Store, as_json, default_store
+    from benchsuite.store.runs import Store, default_store
 
     store = Store(default_store(store_path))
     found = compared(
@@ -60,13 +64,19 @@ def compare(
         metrics=[name.strip() for text in metrics for name in text.split(",")],
         allow_invalid=allow_invalid,
     )
+    output.write(written(found, wanted, path), path)
+
+
+def written(found: "tuple[Comparison, ...]", wanted: str, path: str | None) -> str:
+    """Comparisons in the form that was asked for; `path` None: for this terminal."""
+    from benchsuite.cli import output
+    from benchsuite.report.compare import compared_csv, compared_markdown, compared_screen
+    from benchsuite.store.runs import as_json
+
     if wanted == "json":
-        text = as_json(found).decode()
-    elif wanted == "csv":
-        text = compared_csv(found)
-    elif wanted == "md":
-        text = compared_markdown(found)
-    else:
-        styled = output.styled() and path is None
-        text = compared_screen(found, width=output.width(), styled=styled) + "\n"
-    output.write(text, path)
+        return as_json(found).decode()
+    if wanted == "csv":
+        return compared_csv(found)
+    if wanted == "md":
+        return compared_markdown(found)
+    return compared_screen(found, width=output.width(), styled=output.styled() and path is None) + "\n"

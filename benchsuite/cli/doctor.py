@@ -62,6 +62,7 @@ def findings(store: "Store") -> Iterator[Finding]:
     yield _stamps()
     yield from _machine()
     yield _packages()
+    yield from _settings()
     yield from _drivers()
     yield _engine()
     yield from _engines()
@@ -141,6 +142,19 @@ def _packages() -> Finding:
     if missing:
         return Finding("problem", "packages", f"missing: {', '.join(missing)}", "install benchsuite again")
     return Finding("ok", "packages", ", ".join(f"{name} {version}" for name, version in found.items()))
+
+
+def _settings() -> Iterator[Finding]:
+    """Which benchsuite.toml is in force here; that one can't be read ends the command before."""
+    from benchsuite.cli.output import shown
+    from benchsuite.cli.settings import in_force
+
+    found = in_force(click.get_current_context())
+    if found.path is not None:
+        parts = {"targets": found.targets, "defaults": found.defaults, "limits": found.limits}
+        said = [f"{len(names)} {what}" for what, names in parts.items() if names]
+        said += [f"store {shown(found.store)}"] if found.store else []
+        yield Finding("ok", "settings", f"{shown(found.path)}: {', '.join(said) or 'empty'}")
 
 
 def _drivers() -> Iterator[Finding]:

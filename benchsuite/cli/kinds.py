@@ -6,6 +6,7 @@ what to write, and never repeats what might be secret.
 
 import json
 import math
+import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -167,11 +168,22 @@ def _url_parts(text: str) -> SplitResult:
     return parts
 
 
+def _store(ctx: click.Context, _param: click.Parameter, typed: str | None) -> str | None:
+    """As typed, as in the environment (None), or as benchsuite.toml has it."""
+    if typed or os.environ.get("BENCHSUITE_STORE") or ctx.resilient_parsing:
+        return typed
+    from benchsuite.cli.settings import in_force
+
+    store = in_force(ctx).store
+    return None if store is None else str(store)
+
+
 def store_option(command: _F) -> _F:
     """`--store PATH`, for every command that reads or writes runs."""
     return click.option(
         "--store",
         "store_path",
+        callback=_store,
         metavar="PATH",
         help="Where runs are kept (also BENCHSUITE_STORE).",
     )(command)

@@ -29,6 +29,9 @@ COMMANDS: Final = MappingProxyType(
             "benchsuite.cli.capacity:capacity",
             "Find the highest load that still meets your latency limits",
         ),
+        "ab": Entry(
+            "Measure", "benchsuite.cli.ab:ab", "Measure two targets in turn until the difference is known"
+        ),
         "results": Entry("Look", "benchsuite.cli.results:results", "List stored runs"),
         "show": Entry(
             "Look", "benchsuite.cli.show:show", "One run: its numbers, its verdict, how it was measured"
@@ -37,8 +40,14 @@ COMMANDS: Final = MappingProxyType(
             "Look", "benchsuite.cli.compare:compare", "Runs side by side, with intervals and verdicts"
         ),
         "plot": Entry("Look", "benchsuite.cli.plot:plot", "Draw one or several runs"),
+        "trend": Entry("Look", "benchsuite.cli.trend:trend", "A metric over time or commits"),
         "batch": Entry(
             "Measure", "benchsuite.cli.batch:batch", "Runs over a batch API: how far they are; go on, cancel"
+        ),
+        "gate": Entry(
+            "Decide",
+            "benchsuite.cli.gate:gate",
+            "Pass or fail a build on latency, throughput or cost",
         ),
         "cost": Entry("Decide", "benchsuite.cli.cost:cost", "What it costs"),
         "backends": Entry(

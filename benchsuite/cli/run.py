@@ -13,6 +13,7 @@ import click
 from benchsuite.cli.run_asked import check_backend, options_of
 from benchsuite.cli.run_options import TYPED, GroupedCommand, run_options, typed
 from benchsuite.cli.run_sweep import in_order, left_to_do, tell_forecast
+from benchsuite.cli.settings import given_for, named_options
 from benchsuite.cli.show import staged, talked
 from benchsuite.cli.targets import chosen, described, may_ask, named_targets, offered, shown_target
 
@@ -56,7 +57,10 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     store = Store(default_store(given["store_path"]))
     launches = options.workload.models or options.workload.engine
     wanted, hint = ([], "") if launches or _names_a_target(given) else _discovered()
-    planned = arms([_for_target(options, named) for named in wanted or named_targets(given)])
+    if named_options(given):
+        planned = arms(_each_its_own(given, words))
+    else:
+        planned = arms([_for_target(options, named) for named in wanted or named_targets(given)])
     each, earlier = left_to_do(planned, store) if given["resume"] else (planned, [])
     for one in each:
         check_backend(one)
@@ -75,6 +79,16 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     interrupted = any(one.status == "interrupted" for one in done)
     invalid = any(one.verdict == "invalid" for one in done)
     ctx.exit(INTERRUPTED if interrupted else failed or (INVALID if invalid else 0))
+
+
+def _each_its_own(given: dict[str, Any], words: tuple[str, ...]) -> "list[Options]":
+    """Targets of which the settings file has options of their own, each with these."""
+    found = []
+    for word in given["target"]:
+        own = given_for({**given, "target": (word,)}, word, alone=True)
+        options = options_of(own, typed("run", words))
+        found += [_for_target(options, named) for named in named_targets(own)]
+    return found
 
 
 def _names_a_target(given: dict[str, Any]) -> bool:
@@ -115,11 +129,11 @@ def _one_after_another(each: "list[Options]", store: "Store") -> "tuple[list[Run
     from benchsuite.errors import BenchsuiteError, StillRunning
 
     if len(each) == 1:
-        return [_measured(each[0], store)], 0
+        return [measured_run(each[0], store)], 0
     done, failed = [], 0
     for number, options in enumerate(each, 1):
         try:
-            done.append(_measured(msgspec.structs.replace(options, runs_after=len(each) - number), store))
+            done.append(measured_run(msgspec.structs.replace(options, runs_after=len(each) - number), store))
         except (BenchsuiteError, OSError) as error:
             failed = error.exit_code if isinstance(error, BenchsuiteError) else INTERNAL_ERROR
             who = shown_target((options.backend, options.url, options.model))
@@ -179,7 +193,7 @@ def _echo_json(stored: list[bytes]) -> None:
             click.echo(msgspec.json.format(data, indent=-1))
 
 
-def _measured(options: "Options", store: "Store") -> "Run":
+def measured_run(options: "Options", store: "Store") -> "Run":
     """Run it; where a model has to be chosen and a person is there, ask and begin again."""
     import msgspec
 

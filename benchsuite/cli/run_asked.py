@@ -10,6 +10,7 @@ from benchsuite.cli.run_checks import check_of, dataset_of
 from benchsuite.cli.run_files import replayed, spec_text
 from benchsuite.cli.run_passing import passed_on
 from benchsuite.cli.run_sweep import check_resume, engine_of
+from benchsuite.cli.settings import repeatable
 
 
 def workload_of(given: dict[str, Any]) -> Any:
@@ -133,6 +134,17 @@ def headers_of(given: dict[str, Any]) -> dict[str, str]:
     return headers
 
 
+def labels_of(given: dict[str, Any]) -> dict[str, str]:
+    """The labels; `commit=git` and `branch=git` are asked of the repository, or of a CI's variables."""
+    labels = dict(given["label"])
+    for name in ("commit", "branch"):
+        if labels.get(name) == "git":
+            from benchsuite.repository import branch, commit
+
+            labels[name] = commit(Path.cwd()) if name == "commit" else branch(Path.cwd())
+    return labels
+
+
 def options_of(given: dict[str, Any], command: str) -> Any:
     """What the library is asked to do; backend, URL and model are filled in for each target."""
     from benchsuite.asked import Options
@@ -187,11 +199,11 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         gpu_price=given["gpu_price"],
         token_price=given["token_price"] or (),
         price_as=given["price_as"] or "",
-        labels=dict(given["label"]),
+        labels=labels_of(given),
         keep_text=given["keep_text"],
         kernel_stamps=not given["user_stamps"],
         batch_poll_s=given["batch_poll"],
-        command=command,
+        command=repeatable(given, command),
     )
 
 

@@ -28,6 +28,7 @@ from benchsuite.cli.lengths import lengths
 from benchsuite.cli.run_checks import check_options
 from benchsuite.cli.run_passing import on_off, shares
 from benchsuite.cli.run_sweep import settings, sweep_options
+from benchsuite.cli.settings import fill
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -50,7 +51,7 @@ TYPED: Final = "benchsuite.typed"
 _SECRET: Final = frozenset(
     {
         *("--header", "--proxy", "--url", "--engine-args", "--extra-body", "--image"),
-        *("--token-command", "--spec", "--bodies", "--dataset"),
+        *("--token-command", "--spec", "--bodies", "--dataset", "--a", "--b"),
     }
 )
 
@@ -253,7 +254,9 @@ class GroupedCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Aliases become the real names before click sees them; what was typed stays in `ctx.meta[TYPED]`."""
         ctx.meta[TYPED] = tuple(args)
-        return super().parse_args(ctx, list(_canonical(args)))
+        rest = super().parse_args(ctx, list(_canonical(args)))
+        fill(ctx)
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One section after the other, each as long as its number of options says."""

@@ -10,6 +10,7 @@ from benchsuite.cli.targets import may_ask
 
 if TYPE_CHECKING:
     from benchsuite.asked import Options
+    from benchsuite.forecast import Forecast
     from benchsuite.store.runs import Store
     from benchsuite.types import Run
 
@@ -93,6 +94,11 @@ def tell_forecast(arms: "list[Options]", store: "Store", *, yes: bool, ask: bool
     runs = f"{len(arms)} runs, together " if len(arms) > 1 else ""
     left = "still to do: " if any(arm.resume for arm in arms) else ""
     click.echo(f"{left}{runs}{in_words(total)}", err=True)
+    confirm_much(total, arms, yes=yes, ask=ask)
+
+
+def confirm_much(total: "Forecast", arms: "list[Options]", *, yes: bool, ask: bool) -> None:
+    """Where it takes much time or money, go on only if it is wanted."""
     dear = total.tokens_usd > ASKED_FROM_USD and any(map(_is_public, arms))
     if yes or not ask or not (dear or total.seconds > ASKED_FROM_S):
         return

@@ -1,10 +1,14 @@
 """Which targets a command names: `--backend a,b`, `--model x,y`, or words like `vllm:model@http://…`."""
 
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from benchsuite.cli.settings import names_of
 
 if TYPE_CHECKING:
     from benchsuite.discovery import Found
@@ -23,7 +27,8 @@ def named_targets(given: dict[str, Any]) -> list[Named]:
     if given["target"]:
         if backends or url:
             raise UsageError("name targets either as words or with --backend and --url, not both")
-        parsed = [parse_target(word) for word in given["target"]]
+        names = names_of(given)
+        parsed = [parse_target(word, names) for word in given["target"]]
         return [(name, at, own or model) for name, at, own in parsed for model in ([""] if own else models)]
     if url and len(backends) > 1:
         raise UsageError("--url is one server's; name several as BACKEND@URL BACKEND@URL")
@@ -31,16 +36,18 @@ def named_targets(given: dict[str, Any]) -> list[Named]:
     return [(name, url, model) for name in backends or [default] for model in models]
 
 
-def parse_target(word: str) -> Named:
-    """`backend[:model][@url]` in its parts; a UsageError for anything else."""
+def parse_target(word: str, names: Mapping[str, str] = MappingProxyType({})) -> Named:
+    """`backend[:model][@url]` in its parts; `names` stand for such words. A UsageError for anything else."""
     from benchsuite.cli.kinds import server_url
     from benchsuite.driver import backends
     from benchsuite.errors import UsageError
 
+    if word in names:
+        return parse_target(names[word])
     rest, at, url = word.partition("@http")
     backend, _, model = rest.partition(":")
-    known = list(backends())
-    if backend in known and not model.startswith("//"):
+    known = [*names, *backends()]
+    if backend in backends() and not model.startswith("//"):
         return backend, server_url(f"http{url}") if at else "", model
     # A URL may hold a password, so no message repeats it.
     if backend in {"http", "https"}:

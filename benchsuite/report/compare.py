@@ -3,11 +3,10 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from types import MappingProxyType
 from typing import Final
 
-from benchsuite.compare import Comparison, Row, Side
-from benchsuite.report.definitions import RATES
+from benchsuite.compare import Comparison, Row, Side, described
+from benchsuite.report.definitions import METRICS, RATES
 from benchsuite.report.markdown import escaped, markdown_row
 from benchsuite.report.points import Column
 from benchsuite.report.render import table, words
@@ -16,17 +15,6 @@ from benchsuite.report.units import NOTHING, dollars, number, rounded, several
 from benchsuite.stats.compare import Finding
 from benchsuite.types import Estimate, Point
 
-_TITLES: Final = MappingProxyType(
-    {
-        "ttft_from_due_p50": "TTFT from due p50",
-        "ttft_from_due_p90": "TTFT from due p90",
-        "ttft_p50": "TTFT p50",
-        "ttft_p90": "TTFT p90",
-        "tpot_p50": "TPOT p50",
-        "e2e_from_due_p50": "E2E from due p50",
-        "e2e_p50": "E2E p50",
-    }
-)
 _VERDICTS: Final[tuple[tuple[Finding, str], ...]] = (
     ("better", "better in"),
     ("worse", "worse in"),
@@ -130,7 +118,10 @@ def sentence(found: Comparison, letters: tuple[str, str] = ("A", "B")) -> str:
 
 def title(metric: str) -> str:
     """A metric's name for people."""
-    return _TITLES.get(metric) or RATES[metric][0]
+    if metric in RATES:
+        return RATES[metric][0]
+    name, _, q = metric.rpartition("_")
+    return f"{METRICS[name][0]} {q}"
 
 
 def _name(side: Side) -> str:
@@ -255,7 +246,7 @@ def _notes(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
             yield f"{name} {reason}"
     for name, points in ((a, found.only_base), (b, found.only_other)):
         if points:
-            yield f"not compared, as only {name} has them: {'; '.join(map(_whole_name, points))}"
+            yield f"not compared, as only {name} has them: {'; '.join(map(described, points))}"
     rows = [row for pair in found.points for row in pair.rows]
     for few in sorted({row.note for row in rows if row.note.startswith("n<")}):
         yield f"{few}: this quantile takes {few[2:]} answered requests in each run → longer trials"
@@ -272,7 +263,3 @@ def _notes(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
         yield "smallest seen: a smaller effect could not have been seen"
     if rows:
         yield f"{a} and {b} are geometric means of the trials' numbers, {b}/{a} their ratio. {_BLIND}"
-
-
-def _whole_name(point: Point) -> str:
-    return f"{point.label}, {point.prompt_tokens:,} in, {point.output_tokens:,} out"

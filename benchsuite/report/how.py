@@ -22,7 +22,7 @@ from benchsuite.report.render import listing, words
 from benchsuite.report.screen import error_line, point_name, target_line, workload_line
 from benchsuite.report.timing import split_line
 from benchsuite.report.units import NOTHING, dollars, half_width, number, rounded, several, spread
-from benchsuite.types import Estimate, Manifest, Run, Source, Summary, WorkerHealth
+from benchsuite.types import Decision, Estimate, Manifest, Pairing, Run, Source, Summary, WorkerHealth
 
 _QUANTILES = ("mean", "p50", "p90", "p95", "p99", "p99.9")
 _DIGEST_SHOWN = 12
@@ -89,8 +89,26 @@ def _who(run: Run) -> Iterator[str]:
         yield f"Gone on with at {when}, after an interruption{f': {changed}' if changed else ''}."
     if manifest.sweep:
         yield f"Of the sweep {manifest.sweep} this is the run with {_pairs(manifest.axes)}."
+    if manifest.pairing is not None:
+        yield from _in_turn(manifest.pairing, run.decision)
     if manifest.connection:
         yield f"Connection: {_pairs(manifest.connection)}."
+
+
+def _in_turn(pairing: Pairing, decision: Decision | None) -> Iterator[str]:
+    """With what it was measured in turn, and what a gate made of it."""
+    order = " ".join("AB" if first == "A" else "BA" for first in pairing.first)
+    anew = ", the engine started anew for each trial" if pairing.restarts else ""
+    yield (
+        f"Arm {pairing.arm} of two that were measured in turn ({order or 'nothing yet'}{anew}); the other is "
+        f"run {pairing.partner}. Trial k of both was sent the same, with other first words."
+    )
+    if decision is not None:
+        yield (
+            f"The gate said {decision.verdict} after {decision.pairs} pairs (looks after "
+            f"{several(list(map(str, decision.looks)))}; tolerance {100 * decision.tolerance:g} %, limit "
+            f"{100 * decision.limit:g} %, fails on the {decision.fail_on})."
+        )
 
 
 def _engine(manifest: Manifest) -> Iterator[str]:

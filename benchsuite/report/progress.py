@@ -26,7 +26,8 @@ def progress_block(progress: Progress) -> str:
 def _which(progress: Progress) -> str:
     point = progress.point
     which = f"trial {progress.trial} of {progress.trials}" if progress.phase == "measure" else "warm-up"
-    return f"[{point.index + 1}/{progress.points}] {point.label}, {which}"
+    arm = f"{progress.arm} " if progress.arm else ""
+    return f"{arm}[{point.index + 1}/{progress.points}] {point.label}, {which}"
 
 
 def _state(progress: Progress) -> str:

@@ -63,7 +63,7 @@ def effect(base: Sequence[float], other: Sequence[float], *, better: Better, mar
         low=math.exp(low),
         high=math.exp(high),
         detectable=math.expm1(half),
-        verdict=_verdict(low, high, better, margin),
+        verdict=verdict_of(low, high, better, margin),
     )
 
 
@@ -87,8 +87,8 @@ def _squared_error(values: Sequence[float]) -> float:
     return math.fsum((value - mean) ** 2 for value in values) / (count * (count - 1))
 
 
-def _verdict(low: float, high: float, better: Better, margin: float) -> Finding:
-    """What an interval of log-ratios says.
+def verdict_of(low: float, high: float, better: Better, margin: float) -> Finding:
+    """What an interval of log-ratios of a run to its base says.
 
     Inside the margin it is the same, also where a small difference is shown. The margin is one of
     ratios, so that exchanging the two runs exchanges better and worse and leaves same as it is.

@@ -93,9 +93,9 @@ def distribution(
     )
 
 
-def student_t(degrees: float) -> float:
-    """The 97.5 % quantile of Student's t."""
-    return float(stdtrit(degrees, 0.975))
+def student_t(degrees: float, share: float = 0.975) -> float:
+    """A quantile of Student's t: two-sided 95 % lie within that of 97.5 %."""
+    return float(stdtrit(degrees, share))
 
 
 def _estimates(

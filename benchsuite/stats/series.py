@@ -11,17 +11,22 @@ from benchsuite.stats import metrics, rates
 from benchsuite.stats.columns import Columns, Floats
 from benchsuite.stats.compare import Better
 from benchsuite.stats.passed import per_trial
-from benchsuite.stats.quantiles import quantile, samples_needed
+from benchsuite.stats.quantiles import QUANTILES, quantile, samples_needed
 from benchsuite.types import Point, Price, TrialInfo
 
 Trials = Sequence[tuple[TrialInfo, Columns]]
+
+
+_USUAL = 0.9
+_HIGHEST = 0.99
+"""Of quantiles: up to here they are told without being named, and up to there where they are."""
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """A metric that runs are compared by: its unit, and which direction is better.
 
     `of` and `q`: the quantile of which of a request's values; None for rates and cost.
-    `due`: only where a schedule says when a request is due.
+    `due`: only where a schedule says when a request is due. `rare`: only where it is named.
     """
 
     unit: str
@@ -29,21 +34,24 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     of: Callable[[Columns], Floats] | None = None
     q: float | None = None
     due: bool = False
+    rare: bool = False
 
 
-def _latency(of: Callable[[Columns], Floats], q: float, *, due: bool = False) -> Measure:
-    return Measure(unit="ms", better="lower", of=of, q=q, due=due)
+def _latencies(name: str, of: Callable[[Columns], Floats], *, due: bool = False) -> dict[str, Measure]:
+    return {
+        f"{name}_{short}": Measure(unit="ms", better="lower", of=of, q=q, due=due, rare=q > _USUAL)
+        for short, q in QUANTILES.items()
+        if q <= _HIGHEST
+    }
 
 
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
     {
-        "ttft_from_due_p50": _latency(metrics.ttft_from_due_ms, 0.5, due=True),
-        "ttft_from_due_p90": _latency(metrics.ttft_from_due_ms, 0.9, due=True),
-        "ttft_p50": _latency(metrics.ttft_ms, 0.5),
-        "ttft_p90": _latency(metrics.ttft_ms, 0.9),
-        "tpot_p50": _latency(metrics.tpot_ms, 0.5),
-        "e2e_from_due_p50": _latency(metrics.e2e_from_due_ms, 0.5, due=True),
-        "e2e_p50": _latency(metrics.e2e_ms, 0.5),
+        **_latencies("ttft_from_due", metrics.ttft_from_due_ms, due=True),
+        **_latencies("ttft", metrics.ttft_ms),
+        **_latencies("tpot", metrics.tpot_ms),
+        **_latencies("e2e_from_due", metrics.e2e_from_due_ms, due=True),
+        **_latencies("e2e", metrics.e2e_ms),
         "output_tokens_per_s": Measure(unit="tokens/s", better="higher"),
         "requests_per_s": Measure(unit="requests/s", better="higher"),
         "cost_per_1k_usd": Measure(unit="$ per 1,000 requests", better="lower"),
@@ -52,6 +60,9 @@ MEASURES: Final[Mapping[str, Measure]] = MappingProxyType(
     }
 )
 """By name, in the order in which they are told."""
+
+USUAL: Final = tuple(name for name, measure in MEASURES.items() if not measure.rare)
+"""Those that are told without being named."""
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +74,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def all_series(
-    point: Point, trials: Trials, price: Price | None, names: Sequence[str] = tuple(MEASURES)
+    point: Point, trials: Trials, price: Price | None, names: Sequence[str] = USUAL
 ) -> dict[str, Series]:
     """The metrics that a point has, each as one number per trial; a trial without any is left out.
 

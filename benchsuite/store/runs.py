@@ -142,16 +142,21 @@ class RunDir:
         return {path: (point, trial) for point, trial, _, path in sorted(found)}
 
     def records(
-        self, point: int | None = None, include_warm_up: bool = False, columns: Sequence[str] | None = None
+        self,
+        point: int | None = None,
+        include_warm_up: bool = False,
+        columns: Sequence[str] | None = None,
+        only: int | None = None,
     ) -> "pa.Table":
-        """The records as a table (`columns` None: all), followed by the columns `point` and `trial`."""
+        """Records (of trial `only`) as a table (`columns` None: all), with columns `point` and `trial`."""
         import pyarrow as pa
 
         from benchsuite.store.records import read_records
 
         tables = []
         for path, (its_point, trial) in self.trial_files().items():
-            if (point is None or point == its_point) and (trial or include_warm_up):
+            wanted = (trial or include_warm_up) if only is None else trial == only
+            if (point is None or point == its_point) and wanted:
                 tables.append(_placed(read_records([path], columns), its_point, trial))
         return pa.concat_tables(tables) if tables else _placed(read_records([], columns), 0, 0)
 

@@ -22,6 +22,7 @@ from benchsuite.types.asked import (
     Verdict,
 )
 from benchsuite.types.capacity import Capacity, CapacityCost, CapacityLevel
+from benchsuite.types.decided import Decided, Decision, Judged, Pairing
 from benchsuite.types.heard import Call, Record, Reply, Tape, Target
 from benchsuite.types.measured import (
     BatchInfo,
@@ -74,8 +75,11 @@ __all__ = [
     "Check",
     "CheckKind",
     "Connection",
+    "Decided",
+    "Decision",
     "Estimate",
     "Identity",
+    "Judged",
     "Length",
     "Lengths",
     "Limit",
@@ -88,6 +92,7 @@ __all__ = [
     "Metric",
     "Noun",
     "Outcome",
+    "Pairing",
     "Passages",
     "Phase",
     "Point",

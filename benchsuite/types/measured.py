@@ -1,6 +1,7 @@
 """Who was measured, by whom and with what: identities, trials, machines, prices, the manifest."""
 
 from benchsuite.types.asked import METRICS_VERSION, SCHEMA, Lengths, Noun
+from benchsuite.types.decided import Pairing
 from benchsuite.types.workload import Point, Workload
 
 
@@ -171,7 +172,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     empty its cache before each trial. `capacity`: the points are loads that a search
     tried. `sweep`: what it has in common with the other runs of its sweep, and
     `axes` the values that are its own among them, by the axis' name. `resumed`: when, and with what changed,
-    it was gone on with after it was interrupted.
+    it was gone on with after it was interrupted. `pairing`: the run is one arm of two, measured in turn.
     """
 
     run_id: str
@@ -210,6 +211,7 @@ class Manifest(Noun, frozen=True, kw_only=True):
     sweep: str = ""
     axes: dict[str, str] = {}
     resumed: tuple[str, ...] = ()
+    pairing: Pairing | None = None
     machine: Machine
     packages: dict[str, str] = {}
     selftest: Selftest | None = None

@@ -6,6 +6,7 @@ import msgspec
 
 from benchsuite.types.asked import SCHEMA, Noun, Verdict
 from benchsuite.types.capacity import Capacity
+from benchsuite.types.decided import Decision
 from benchsuite.types.measured import Manifest
 from benchsuite.types.workload import Point
 
@@ -74,6 +75,7 @@ class Run(Noun, frozen=True, kw_only=True):
     """A stored run: its manifest and one summary a point.
 
     `capacity`: what was found, where the points are the loads that a capacity search tried.
+    `decision`: what a gate said, where the run is an arm of one.
     """
 
     schema: int = SCHEMA
@@ -82,3 +84,4 @@ class Run(Noun, frozen=True, kw_only=True):
     summaries: tuple[Summary, ...]
     verdict: Verdict
     capacity: Capacity | None = None
+    decision: Decision | None = None

@@ -17,7 +17,7 @@ class Progress(Noun, frozen=True, kw_only=True):
     """How a trial is going; None: not known yet. `total`/`total_s`: what it will stop at.
 
     `waits_s`: for how long a slot that the server refused still waits, as the server asked. `left_s`: what
-    is left of all that the run measures, about.
+    is left of all that the run measures, about. `arm`: of two that are measured in turn.
     """
 
     point: Point
@@ -37,3 +37,4 @@ class Progress(Noun, frozen=True, kw_only=True):
     lag_ms: float | None
     waits_s: float = 0.0
     left_s: float | None = None
+    arm: str = ""

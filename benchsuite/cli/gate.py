@@ -1,0 +1,284 @@
+"""`benchsuite gate`: pass or fail a build on latency, throughput or cost."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchsuite.cli.kinds import share
+from benchsuite.cli.run import INTERRUPTED, measured_run, say_if_unpriced
+from benchsuite.cli.run_asked import check_backend, options_of
+from benchsuite.cli.run_options import TYPED, run_options, typed
+from benchsuite.cli.settings import limits as settings_limits
+from benchsuite.cli.targets import named_targets
+from benchsuite.cli.turns import (
+    TurnsCommand,
+    arms,
+    check_turns,
+    looks,
+    measured_in_turn,
+    tell_plan,
+    turn_options,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from benchsuite.ab.turns import Ask
+    from benchsuite.asked import Options
+    from benchsuite.gate import Gate, Noise, Verdict
+    from benchsuite.store.runs import Store
+    from benchsuite.types import Run
+
+FAILED, UNDECIDED = 1, 5
+NOISE = "noise"
+_NOISE_PAIRS = 8
+FORMATS = ("table", "md", "json")
+
+_gate_options = (
+    click.option("--against", metavar="TARGET", help="The base, measured in turn with TARGET."),
+    click.option(
+        "--baseline", metavar="RUNS", help="Stored runs instead: latest, ID, branch:main, a folder, a file."
+    ),
+    click.option("--run", "stored", metavar="RUN", help="Judge this stored run; nothing is measured."),
+    click.option(
+        "--limit", "limits", multiple=True, metavar="LIMIT",
+        help="10% for all, tpot_p50=5% for one, 'ttft_p95<800ms' without a base (repeatable).",
+    ),
+    click.option("--tolerance", type=share, metavar="SHARE", help="Never fail for less. [2%]"),
+    click.option(
+        "--fail-on", type=click.Choice(["tolerance", "limit"]), help="What is shown exceeded. [tolerance]"
+    ),
+    click.option("--history-fails", is_flag=True, help="An alarm of the history fails the build."),
+    click.option(
+        "--undecided", type=click.Choice(["warn", "pass", "fail"]), default="warn",
+        help="Exit 5, 0 or 1 if nothing is decided. [warn]",
+    ),
+    click.option("--format", "wanted", type=click.Choice(FORMATS), default="table", help="Of what is shown."),
+    click.option("-o", "--output", "path", metavar="FILE", help="Write there instead of here."),
+)  # fmt: skip
+
+
+class GateCommand(TurnsCommand):
+    """The options of `run` behind those of a gate, without those of it that a live gate decides."""
+
+    title = "Gate"
+    own = (
+        *("against", "baseline", "stored", "limits", "tolerance", "fail_on", "history_fails", "undecided"),
+        *("wanted", "path"),
+        *TurnsCommand.own,
+    )
+
+
+@click.command(cls=GateCommand)
+@run_options
+@with_options(*_gate_options, *turn_options)
+@click.argument("target", nargs=-1)
+@click.pass_context
+def gate(ctx: click.Context, /, **given: Any) -> None:
+    """Pass or fail a build on latency, throughput or cost.
+
+    `gate TARGET --against BASE` measures both in turn (A B, B A…) and fails if TARGET is shown slower. `gate
+    TARGET --baseline latest` holds three new trials against ten stored runs; `--run latest` judges a stored
+    run. Limits with < or > need no base. `gate noise TARGET` measures a server against itself: the smallest
+    slowdown that can be seen there. Exits 0 (pass), 1 (fail), 3 (invalid), 4 (nothing comparable),
+    5 (undecided).
+    """
+    from benchsuite.store.runs import Store, default_store
+
+    store = Store(default_store(given["store_path"]))
+    if given["target"][:1] == (NOISE,):
+        _noise(ctx, {**given, "target": given["target"][1:]}, store)
+        return
+    asked = _asked(given)
+    found = _stored(asked, given, store) if given["stored"] else _measured(ctx, asked, given, store)
+    if found is None:
+        return
+    _show(found, given)
+    undecided = {"warn": UNDECIDED, "pass": 0, "fail": FAILED}[given["undecided"]]
+    ctx.exit({"pass": 0, "fail": FAILED, "undecided": undecided}[found.verdict])
+
+
+def _asked(given: dict[str, Any]) -> "Gate":
+    """Limits from benchsuite.toml, then those of the command line."""
+    import msgspec
+
+    from benchsuite.gate import Gate
+    from benchsuite.limits import from_settings, parse_limits
+
+    known = from_settings(settings_limits())
+    if given["tolerance"] is not None:
+        known = msgspec.structs.replace(known, tolerance=given["tolerance"])
+    if given["fail_on"]:
+        known = msgspec.structs.replace(known, fail_on=given["fail_on"])
+    metrics = tuple(name.strip() for text in given["metrics"] for name in text.split(","))
+    return Gate(limits=parse_limits(given["limits"], known), metrics=metrics, looks=looks(given))
+
+
+def _stored(asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict":
+    """A stored run, against the history or against limits alone."""
+    from benchsuite.errors import UsageError
+    from benchsuite.gate import against_history, concluded, earlier_runs
+
+    if given["against"] or given["target"]:
+        raise UsageError("--run judges a stored run: leave the target and --against out")
+    run_dir = store.select(given["stored"])
+    _held_against_something(asked, given)
+    aged = (
+        against_history(asked, run_dir, earlier_runs(store, given["baseline"])) if given["baseline"] else ()
+    )
+    return concluded(asked, run_dir.run(), aged=aged, history_fails=given["history_fails"])
+
+
+def _held_against_something(asked: "Gate", given: dict[str, Any]) -> None:
+    from benchsuite.errors import UsageError
+
+    if not given["baseline"] and not asked.limits.absolute:
+        raise UsageError(
+            "say what it is held against: --against TARGET (measured beside it), --baseline latest (stored "
+            "runs), or a limit of its own such as --limit 'ttft_p95<800ms'"
+        )
+
+
+def _measured(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
+    """A target measured now; None: it was only asked what that takes."""
+    from benchsuite.errors import TargetError
+
+    if given["against"]:
+        try:
+            return _live(ctx, asked, given, store)
+        except TargetError as error:
+            if not given["baseline"]:
+                raise
+            click.echo(f"{error}; held against stored runs instead", err=True)
+    return _alone(ctx, asked, given, store)
+
+
+def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
+    from benchsuite.gate import concluded, watching
+
+    check_turns(given)
+    ask = _ask(given, "gate", asked.looks)
+    two = arms(ctx, given, "gate", against=given["against"])
+    say_if_unpriced(two[1])
+    tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
+    if given["dry_run"]:
+        return None
+    noise: dict[str, Noise] = {}
+    ready, look = watching(asked, store, ask, noise)
+    base, other = measured_in_turn(two, ask, store, ready, look)
+    _stop_if_interrupted(ctx, base, other)
+    return concluded(asked, other, base)
+
+
+def _ask(given: dict[str, Any], purpose: Any, looked: tuple[int, ...]) -> "Ask":
+    from benchsuite.ab.turns import Ask
+
+    return Ask(
+        purpose=purpose,
+        looks=looked,
+        seconds=given["time_s"],
+        usd=given["usd"],
+        restarts=given["restart"],
+        resume=given["resume"],
+    )
+
+
+def _stop_if_interrupted(ctx: click.Context, *runs: "Run") -> None:
+    if any(run.status == "interrupted" for run in runs):
+        click.echo("interrupted: what was measured is kept; repeat with --resume to go on", err=True)
+        ctx.exit(INTERRUPTED)
+
+
+def _alone(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
+    """Three new trials of the target, held against stored runs or against limits of its own."""
+    from benchsuite.cli.run_sweep import tell_forecast
+    from benchsuite.gate import against_history, concluded, earlier_runs
+
+    _held_against_something(asked, given)
+    options = _options(ctx, given)
+    earlier = earlier_runs(store, given["baseline"]) if given["baseline"] else []
+    say_if_unpriced(options)
+    tell_forecast([options], store, yes=given["yes"], ask=not given["dry_run"])
+    if given["dry_run"]:
+        return None
+    run = measured_run(options, store)
+    _stop_if_interrupted(ctx, run)
+    run_dir = store.select(run.manifest.run_id)
+    aged = against_history(asked, run_dir, earlier) if given["baseline"] and run.verdict != "invalid" else ()
+    return concluded(asked, run, aged=aged, history_fails=given["history_fails"])
+
+
+def _options(ctx: click.Context, given: dict[str, Any]) -> "Options":
+    import msgspec
+
+    from benchsuite.errors import UsageError
+
+    targets = named_targets(given)
+    options: Options = options_of(given, typed("gate", ctx.meta[TYPED]))
+    if len(targets) > 1 or options.workload.models or options.workload.engine:
+        raise UsageError("a gate judges one target; the base goes behind --against")
+    backend, url, model = targets[0]
+    options = msgspec.structs.replace(options, backend=backend, url=url, model=model)
+    check_backend(options)
+    return options
+
+
+def _show(found: "Verdict", given: dict[str, Any]) -> None:
+    from benchsuite.cli import output
+    from benchsuite.report.gate import gate_json, gate_markdown, gate_screen
+
+    if given["wanted"] == "json":
+        text = gate_json(found)
+    elif given["wanted"] == "md":
+        text = gate_markdown(found)
+    else:
+        styled = output.styled() and given["path"] is None
+        text = gate_screen(found, width=output.width(), styled=styled) + "\n"
+    output.write(text, given["path"])
+
+
+# ---------------------------------------------------------------- noise
+
+
+def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
+    """A server against itself: what a gate can see there, and what that takes."""
+    from benchsuite.cli import output
+    from benchsuite.errors import InvalidMeasurement
+    from benchsuite.gate import noise_of, seen_least, watching, why_not
+    from benchsuite.report.gate import noise_screen
+
+    check_turns(given)
+    asked = _asked({**given, "pairs": given["pairs"] or _NOISE_PAIRS})
+    ask = _ask(given, "noise", (asked.looks[-1],))
+    two = arms(ctx, given, "gate")
+    tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
+    if given["dry_run"]:
+        return
+    ready, look = watching(asked, store, ask, {})
+    base, other = measured_in_turn(two, ask, store, ready, look)
+    _stop_if_interrupted(ctx, base, other)
+    if why := why_not(base, other):
+        raise InvalidMeasurement(why)
+    noise = noise_of(store.select(base.manifest.run_id), store.select(other.manifest.run_id))
+    gate_of = _asked({**given, "pairs": None})
+    least = seen_least(gate_of, noise, base.manifest.points)
+    text = noise_screen(
+        noise,
+        least,
+        base.manifest.points,
+        pairs=gate_of.looks[-1],
+        cost=_cost(base, other, gate_of.looks[-1]),
+        width=output.width(),
+        styled=output.styled() and given["path"] is None,
+    )
+    output.write(text + "\n", given["path"])
+
+
+def _cost(base: "Run", other: "Run", pairs: int) -> str:
+    """What a gate of so many pairs would take, going by these."""
+    from benchsuite.forecast import told_s, usd_in_words
+    from benchsuite.gate import took_s, took_usd
+
+    done = max(1, len(base.manifest.pairing.kept) if base.manifest.pairing else 1)
+    usd = took_usd(base, other)
+    dollars = f", {usd_in_words(usd / done * pairs)}" if usd is not None else ""
+    return f"at most {told_s(took_s(base, other) / done * pairs)}{dollars}"

@@ -1,0 +1,182 @@
+"""What `ab` and `gate` have in common: two targets and how they are measured in turn."""
+
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from benchsuite.cli.kinds import dollars, one_or_more, seconds
+from benchsuite.cli.run import stoppable
+from benchsuite.cli.run_asked import check_backend, options_of
+from benchsuite.cli.run_options import TYPED, GroupedCommand, typed
+from benchsuite.cli.settings import given_for
+from benchsuite.cli.targets import named_targets
+
+if TYPE_CHECKING:
+    from benchsuite.ab.turns import Ask, Look, Ready
+    from benchsuite.asked import Options
+    from benchsuite.store.runs import Store
+    from benchsuite.types import Run
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+EVERY: Final = 4
+"""It is looked after each so many pairs: even, so that either arm comes first as often."""
+MOST_PAIRS: Final = 12
+_DECIDED: Final = ("trials", "batch_api", "sweep", "order")
+"""Options of `run` that measuring in turn decides itself."""
+
+turn_options: Final = (
+    click.option("--pairs", type=one_or_more, metavar="N", help="At most so many; looked at every 4. [12]"),
+    click.option("--time", "time_s", type=seconds, metavar="TIME", help="At most so long: 20m."),
+    click.option("--budget", "usd", type=dollars, metavar="USD", help="At most so many dollars."),
+    click.option("--restart", is_flag=True, help="Start the engines anew for each trial."),
+    click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="NAME",
+        help="Look at this: ttft, tpot_p50… (repeatable)",
+    ),
+    click.option("--a", "only_a", metavar="OPTIONS", help="Options of the base alone, in quotes."),
+    click.option("--b", "only_b", metavar="OPTIONS", help="Options of the other alone, in quotes."),
+)
+
+
+class TurnsCommand(GroupedCommand):
+    """Has the options of `run` without those that measuring in turn decides, and its own first."""
+
+    own: tuple[str, ...] = ("pairs", "time_s", "usd", "restart", "metrics", "only_a", "only_b")
+    title = "In turn"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            if isinstance(param, click.Option) and param.name in _DECIDED:
+                param.hidden = True
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its own options, then those of `run`."""
+        records = [param.get_help_record(ctx) for param in self.get_params(ctx) if param.name in self.own]
+        with formatter.section(self.title):
+            formatter.write_dl([record for record in records if record], col_max=34)
+        super().format_options(ctx, formatter)
+
+
+def with_options(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    """Decorates a command with several options."""
+
+    def decorated(command: _F) -> _F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def check_turns(given: dict[str, Any]) -> None:
+    """Refuse what has nothing to say here: a UsageError."""
+    from benchsuite.errors import UsageError
+
+    for name in _DECIDED:
+        if given[name]:
+            option = f"--{name.replace('_', '-')}"
+            instead = "; --pairs says how many trials there may be" if name == "trials" else ""
+            raise UsageError(f"{option} doesn't go with measuring in turn: leave it out{instead}")
+
+
+def looks(given: dict[str, Any]) -> tuple[int, ...]:
+    """After how many pairs it is looked: every fourth, up to the most."""
+    from benchsuite.errors import UsageError
+
+    most: int = given["pairs"] or MOST_PAIRS
+    if most % EVERY:
+        raise UsageError(f"--pairs goes by fours, so that each arm comes first as often: {-(-most // 4) * 4}")
+    return tuple(range(EVERY, most + 1, EVERY))
+
+
+def arms(
+    ctx: click.Context, given: dict[str, Any], name: str, *, against: str = ""
+) -> "tuple[Options, Options]":
+    """Base and other as two sets of options; a UsageError unless two targets are named, or one twice.
+
+    `against`: a word that names the base, where the other is the command's target.
+    """
+    import msgspec
+
+    from benchsuite.errors import UsageError
+
+    words = ctx.meta[TYPED]
+    found = []
+    for at, extra in enumerate((given["only_a"], given["only_b"])):
+        params = _with_extra(ctx, words, extra, f"--{'ab'[at]}") if extra else dict(given)
+        if against and not at:
+            params |= {"target": (against,), "backend": None, "url": None, "model": None}
+        targets = named_targets(params)
+        if len(targets) > 2 or (against and len(targets) > 1):
+            raise UsageError(f"{len(targets)} targets are named; `{name}` measures two in turn")
+        backend, url, model = targets[at if len(targets) == 2 else 0]
+        if len(params["target"]) == 2 or (against and params["target"]):
+            params = given_for(params, params["target"][at if len(params["target"]) == 2 else 0])
+        options = options_of(params, typed(name, words))
+        if options.workload.models or options.workload.engine:
+            raise UsageError("a workload that sweeps models or engine settings has more than two arms")
+        found.append(msgspec.structs.replace(options, backend=backend, url=url, model=model))
+    for options in found:
+        check_backend(options)
+    return found[0], found[1]
+
+
+def _with_extra(ctx: click.Context, words: tuple[str, ...], extra: str, option: str) -> dict[str, Any]:
+    """The options as they would be with some more words behind them."""
+    from benchsuite.errors import UsageError
+
+    try:
+        more = shlex.split(extra)
+    except ValueError:
+        raise UsageError(f"{option}: a quotation mark isn't closed") from None
+    return dict(ctx.command.make_context(ctx.info_name, [*words, *more], parent=ctx.parent).params)
+
+
+def tell_plan(two: "tuple[Options, Options]", looked: tuple[int, ...], *, yes: bool, ask: bool) -> None:
+    """Say what it will take at least and at most; where that is much, go on only if it is wanted."""
+    from benchsuite.cli.run_sweep import confirm_much
+    from benchsuite.forecast import forecast, told_s, usd_in_words
+
+    fewest, most = looked[0], looked[-1]
+    each = [forecast(_of_trials(options, most)) for options in two]
+    whole = each[0].plus(each[1])
+    guess = "roughly " if whole.guessed else "about "
+    pairs, span = f"{most}", told_s(whole.seconds)
+    if fewest < most:
+        pairs = f"{fewest} to {most}"
+        span = f"{told_s(whole.seconds * fewest / most)} to {span}"
+    usd = f", at most {usd_in_words(whole.usd)}" if whole.usd is not None else ""
+    click.echo(f"{pairs} pairs of trials, measured in turn: {guess}{span}{usd}", err=True)
+    confirm_much(whole, list(two), yes=yes, ask=ask)
+
+
+def _of_trials(options: "Options", trials: int) -> "Options":
+    import msgspec
+
+    workload = msgspec.structs.replace(options.workload, trials=trials)
+    return msgspec.structs.replace(options, workload=workload)
+
+
+def measured_in_turn(
+    two: "tuple[Options, Options]", ask: "Ask", store: "Store", ready: "Ready", look: "Look"
+) -> "tuple[Run, Run]":
+    """Measure both, with progress on stderr and Ctrl-C understood."""
+    from benchsuite.ab.turns import in_turn
+    from benchsuite.cli.telling import telling
+    from benchsuite.engine.trial import Interrupt
+
+    interrupt = Interrupt()
+    with telling(interrupt) as teller, stoppable(interrupt, lambda: teller.measuring):
+        try:
+            return in_turn(two, ask, store, ready=ready, look=look, tell=teller, interrupt=interrupt)
+        except KeyboardInterrupt:
+            if teller.measuring:
+                click.echo("repeat the command with --resume to go on", err=True)
+            raise

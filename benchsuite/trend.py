@@ -1,0 +1,265 @@
+"""A metric over time or commits: one number a run, oldest first, and where its level changed.
+
+Only runs that measured the same are set in a row: everything but the version under test is equal. What is
+found warns and decides nothing.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from benchsuite.compare import chosen_metrics
+from benchsuite.differences import strict_obstacles
+from benchsuite.errors import NotComparable, StoreError, UsageError
+from benchsuite.pairs import series_of
+from benchsuite.stats.changes import changes
+from benchsuite.stats.compare import Better
+from benchsuite.stats.series import MEASURES
+from benchsuite.store.runs import RunDir
+from benchsuite.types import Manifest, Noun, Point, Run
+
+USUAL = ("ttft_p50", "tpot_p50", "output_tokens_per_s", "cost_per_1k_usd")
+"""Metrics that are told without being named, where they are known."""
+
+TIME, COMMIT = "time", "commit"
+LEAST = 2
+"""So many runs are the fewest that make a trend."""
+
+NEEDED_FOR_STEPS = 16
+"""With fewer numbers no step is improbable enough to be told (`stats.changes`)."""
+
+
+class Spot(Noun, frozen=True, kw_only=True):
+    """One number of a line: the median of the runs that stand at it.
+
+    `at`: the label's value, empty over time; `when`: when the newest of its runs began (ISO, UTC); `server`:
+    who answered. `change`: the value over the one before it; None for the first. `step`: here a new
+    level begins.
+    """
+
+    at: str
+    when: str
+    server: str
+    runs: tuple[str, ...]
+    value: float
+    change: float | None = None
+    step: bool = False
+
+
+class Step(Noun, frozen=True, kw_only=True):
+    """A change of level: spot number `at` is the first after it; `before`, `after` are medians, in the unit."""
+
+    at: int
+    before: float
+    after: float
+    p: float
+
+
+class Line(Noun, frozen=True, kw_only=True):
+    """One metric at one point, oldest first."""
+
+    metric: str
+    unit: str
+    better: Better
+    point: Point
+    spots: tuple[Spot, ...]
+    steps: tuple[Step, ...]
+
+
+class Trend(Noun, frozen=True, kw_only=True):
+    """What became of some metrics in the runs that are like run `like`.
+
+    `over`: `time`, `commit` or a label's name. `left_out`: how many of the runs looked at don't fit, `why` the
+    first of them doesn't; `unlabelled`: how many fit and lack the label.
+    """
+
+    like: str
+    workload: str
+    over: str
+    runs: int
+    left_out: int
+    why: str
+    unlabelled: int
+    lines: tuple[Line, ...]
+
+
+def trend(
+    like: RunDir,
+    candidates: Iterable[RunDir],
+    *,
+    metrics: Sequence[str] = (),
+    over: str = TIME,
+    commits: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> Trend:
+    """The newest `limit` runs of `candidates` (newest first) that measured what `like` did.
+
+    `commits`: their order, oldest first, where it is over commits; a run's commit may be shorter or longer.
+    Raises `UsageError` for an unknown metric, or where no run has the label; `NotComparable` for fewer than
+    two runs that fit, or without any number.
+    """
+    names = _names(metrics)
+    base = like.run().manifest
+    fit, left_out, why = _fitting(base, candidates, cost=_costs(metrics, names))
+    places = {run.manifest.run_id: _place(run.manifest, over, commits) for _, run in fit}
+    placed = [(run_dir, run) for run_dir, run in fit if places[run.manifest.run_id] is not None]
+    if len(fit) >= LEAST and len(placed) < LEAST:
+        raise UsageError(_unplaced(over, len(fit), len(placed), commits))
+    kept = placed[:limit]
+    lines = tuple(line for point in base.points for line in _lines(point, kept, places, names, over=over))
+    if len(kept) < LEAST or not lines:
+        raise NotComparable(_nothing(base, len(kept), left_out, why, names))
+    return Trend(
+        like=base.run_id,
+        workload=f"{base.workload.name}@{base.workload.version}",
+        over=over,
+        runs=len(kept),
+        left_out=left_out,
+        why=why,
+        unlabelled=len(fit) - len(placed),
+        lines=lines,
+    )
+
+
+def _names(asked: Sequence[str]) -> tuple[str, ...]:
+    return chosen_metrics(asked) if asked else USUAL
+
+
+def _costs(asked: Sequence[str], names: Sequence[str]) -> bool:
+    """Do prices have to be equal? Where dollars are asked for by name; else runs are told by their latency."""
+    return bool(asked) and any("usd" in name for name in names)
+
+
+def _fitting(
+    base: Manifest, candidates: Iterable[RunDir], *, cost: bool
+) -> tuple[list[tuple[RunDir, Run]], int, str]:
+    """Those that measured the same, newest first; how many don't fit, and why the first of these doesn't."""
+    fit: list[tuple[RunDir, Run]] = []
+    left_out, why = 0, ""
+    for run_dir in candidates:
+        if run_dir.partial:
+            continue
+        try:
+            run = run_dir.run()
+        except StoreError:
+            continue
+        reason = _unfit(base, run, cost=cost)
+        if reason:
+            left_out, why = left_out + 1, why or f"run {run.manifest.run_id} {reason}"
+        else:
+            fit.append((run_dir, run))
+    return fit, left_out, why
+
+
+def _unfit(base: Manifest, run: Run, *, cost: bool) -> str:
+    if run.verdict == "invalid":
+        return "is invalid"
+    if run.manifest.capacity:
+        return "is a capacity search"
+    reasons = strict_obstacles(base, run.manifest, cost=cost)
+    return f"has {reasons[0]}" if reasons else ""
+
+
+def _place(manifest: Manifest, over: str, commits: Sequence[str] | None) -> tuple[int, str] | None:
+    """Where a run stands: its commit's number in their order, and what it is called; None: nowhere."""
+    if over == TIME:
+        return 0, manifest.run_id
+    name = manifest.labels.get(over)
+    if not name:
+        return None
+    if commits is None:
+        return 0, name
+    found = [at for at, commit in enumerate(commits) if commit.startswith(name) or name.startswith(commit)]
+    return (found[0], commits[found[0]]) if len(found) == 1 else None
+
+
+def _lines(
+    point: Point,
+    kept: Sequence[tuple[RunDir, Run]],
+    places: Mapping[str, tuple[int, str] | None],
+    names: Sequence[str],
+    *,
+    over: str,
+) -> Iterable[Line]:
+    """Every metric at one point, the runs of one place pooled, in the order of places, or as they came."""
+    grouped: dict[tuple[int, str], list[tuple[Run, Mapping[str, float]]]] = {}
+    for run_dir, run in reversed(kept):
+        place = places[run.manifest.run_id]
+        assert place is not None
+        grouped.setdefault(place, []).append((run, _numbers(run_dir, run, point, names)))
+    # Places without an order of their own all have number 0, and stay as they came.
+    order = sorted(grouped, key=lambda place: place[0])
+    for name in names:
+        spots = []
+        for place in order:
+            known = [(run, numbers[name]) for run, numbers in grouped[place] if name in numbers]
+            if known:
+                newest = known[-1][0].manifest
+                spots.append(
+                    Spot(
+                        at="" if over == TIME else place[1],
+                        when=newest.started,
+                        server=f"{newest.identity.server} {newest.identity.version}".strip(),
+                        runs=tuple(run.manifest.run_id for run, _ in known),
+                        value=statistics.median(value for _, value in known),
+                    )
+                )
+        if len(spots) >= LEAST:
+            yield _line(name, point, spots)
+
+
+def _numbers(run_dir: RunDir, run: Run, point: Point, names: Sequence[str]) -> dict[str, float]:
+    """A run's metrics at a point, each the median of its trials' numbers."""
+    ours = msgspec.structs.replace(point, index=0)
+    same = [each for each in run.manifest.points if msgspec.structs.replace(each, index=0) == ours]
+    if not same:
+        return {}
+    return {
+        name: statistics.median(series.values)
+        for name, series in series_of(run_dir, run.manifest, same[0], names).items()
+        if series.values and all(0 < value < math.inf for value in series.values)
+    }
+
+
+def _line(name: str, point: Point, spots: Sequence[Spot]) -> Line:
+    """With what changed from spot to spot, and where the level did, which is asked of logarithms."""
+    found = changes([math.log(spot.value) for spot in spots])
+    starts = {change.at for change in found}
+    told = [spots[0]]
+    for at, (before, spot) in enumerate(pairwise(spots), 1):
+        told.append(msgspec.structs.replace(spot, change=spot.value / before.value, step=at in starts))
+    return Line(
+        metric=name,
+        unit=MEASURES[name].unit,
+        better=MEASURES[name].better,
+        point=point,
+        spots=tuple(told),
+        steps=tuple(
+            Step(at=each.at, before=math.exp(each.before), after=math.exp(each.after), p=each.p)
+            for each in found
+        ),
+    )
+
+
+def _unplaced(over: str, fit: int, placed: int, commits: Sequence[str] | None) -> str:
+    """What to do where runs lack the label, or their commits aren't in the repository."""
+    if over != COMMIT:
+        return f"{placed} of {fit} comparable runs have the label {over!r}; give it with --label {over}=…"
+    unknown = " that is in this branch" if commits else ""
+    return (
+        f"{placed} of {fit} comparable runs have a commit{unknown}; measure with --label commit=git, "
+        "in the repository that is tested"
+    )
+
+
+def _nothing(base: Manifest, kept: int, left_out: int, why: str, names: Sequence[str]) -> str:
+    if kept >= LEAST:
+        return f"no two runs have {', '.join(names)}; $ needs a price, such as --gpu H100"
+    others = f"; {left_out} others don't fit, {why}" if left_out else ""
+    return (
+        f"a trend takes {LEAST} comparable runs, and there {'is' if kept == 1 else 'are'} {kept} like run "
+        f"{base.run_id}{others}"
+    )

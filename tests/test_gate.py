@@ -1,0 +1,277 @@
+"""Gates: live against a second arm, against stored runs, and against limits of their own; each exit code."""
+
+import contextlib
+import json
+import shutil
+
+import msgspec
+import pytest
+
+from benchsuite import gate
+from benchsuite.asked import Options
+from benchsuite.cli import main
+from benchsuite.engine.trial import Interrupt
+from benchsuite.errors import StoreError
+from benchsuite.gate import earlier_runs
+from benchsuite.run import run
+from benchsuite.simulator import SimConfig, running
+from benchsuite.store.runs import Store, as_json, new_run_id
+from benchsuite.types import Workload
+
+PASSES, FAILS, USAGE, INVALID, NOTHING, UNDECIDED, BUG = 0, 1, 2, 3, 4, 5, 70
+REQUESTS = 40
+ASKED = ["--prompt-tokens", "64", "--output-tokens", "6", "--concurrency", "8", "--requests", str(REQUESTS)]
+WORKLOAD = Workload(
+    name="w",
+    version=1,
+    description="d",
+    prompt_tokens=(40,),
+    output_tokens=(4,),
+    concurrency=(4,),
+    requests=REQUESTS,
+    trials=3,
+)
+
+
+@pytest.fixture
+def server():
+    """Starts simulators whose times are so many times 40 ms to the first token and 6 ms a token."""
+    with contextlib.ExitStack() as stack:
+
+        def start(factor=1.0):
+            config = SimConfig(ttft_ms=40.0 * factor, itl_ms=6.0 * factor)
+            return f"sim@{stack.enter_context(running(config)).url}"
+
+        yield start
+
+
+def gated(*words, tries=3):
+    """The exit code of a gate; where it says that the client was late, it's asked again as a user would."""
+    for _ in range(tries):
+        code = main(["gate", *words])
+        if code != INVALID:
+            return code
+    return INVALID
+
+
+# ---------------------------------------------------------------- live
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_unchanged_server_never_fails(server, tmp_path, capsys, number):
+    base = server()
+    code = gated(base, "--against", base, *ASKED, "--store", str(tmp_path), "--format", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert code in {PASSES, UNDECIDED}
+    assert found["verdict"] == {PASSES: "pass", UNDECIDED: "undecided"}[code]
+    judged = found["decision"]["judged"]
+    assert [row["metric"] for row in judged] == [
+        *("ttft_p50", "ttft_p90", "tpot_p50", "tpot_p90", "e2e_p50", "e2e_p90", "output_tokens_per_s"),
+    ]
+    assert all(row["low"] < row["ratio"] < row["high"] for row in judged)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_server_that_is_ten_percent_slower_fails(server, tmp_path, capsys, number):
+    base, slower = server(), server(1.1)
+    assert gated(slower, "--against", base, *ASKED, "--store", str(tmp_path)) == FAILS
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "FAIL: sim-model on benchsuite-sim" in shown and "slower in " in shown
+    runs = [run_dir.run() for run_dir in Store(tmp_path).runs()]
+    assert {one.decision.verdict for one in runs if one.verdict != "invalid"} == {"fail"}
+    # Stored, it says the same, and how it was measured.
+    assert main(["show", runs[-1].manifest.run_id, "--how", "--store", str(tmp_path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "of two that were measured in turn (AB BA AB BA" in shown and "The gate said fail" in shown
+
+
+def test_too_few_requests_for_a_quantile_are_refused_before_anything_is_measured(server, tmp_path, capsys):
+    base = server()
+    words = [base, "--against", base, *ASKED[:-1], "20", "--store", str(tmp_path)]
+    assert main(["gate", *words]) == INVALID
+    assert "ttft_p90 takes 36 answered requests a trial, and there are 20" in capsys.readouterr().err
+    assert Store(tmp_path).runs() == []
+
+
+def test_noise_is_known_afterwards_and_limits_below_it_are_refused(server, tmp_path, capsys):
+    base = server()
+    words = [base, *ASKED, "--store", str(tmp_path)]
+    assert gated("noise", *words, "--pairs", "4") == PASSES
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "A gate sees a slowdown of" in shown and "from 4 pairs of the same server against itself" in shown
+    assert "such a gate takes at most" in shown
+    # The tolerance alone is 2 %: nothing as small as that can be shown.
+    assert main(["gate", *words, "--against", base, "--limit", "2%"]) == USAGE
+    told = capsys.readouterr().err
+    assert "a limit of 2 % on ttft_p50 is below the" in told and "raise it (--limit ttft_p50=" in told
+    # Other requests have noise of their own.
+    others = [*words[:-3], str(REQUESTS + 1), *words[-2:]]
+    assert main(["gate", *others, "--against", base, "--limit", "2%", "--dry-run"]) == PASSES
+
+
+# ---------------------------------------------------------------- stored runs
+
+
+@pytest.fixture
+def measured(server, tmp_path):
+    """A store with one valid run, and a way to copy it with another id."""
+    store = Store(tmp_path / "store")
+    url = server().partition("@")[2]
+    options = Options(backend="sim", url=url, workload=WORKLOAD)
+    for _ in range(3):
+        done = run(options, store, tell=lambda told: None, interrupt=Interrupt())
+        if done.verdict == "valid":
+            break
+        shutil.rmtree(store.path / done.manifest.run_id)
+    return store, store.select(done.manifest.run_id)
+
+
+def copied(store, run_dir, *, slower=1.0, verdict=None, **changes):
+    """The same run once more, newest of all."""
+    name = new_run_id()
+    path = store.path / name
+    shutil.copytree(run_dir.path, path)
+    known = run_dir.run()
+    manifest = msgspec.structs.replace(known.manifest, run_id=name, **changes)
+    found = msgspec.structs.replace(known, manifest=manifest, verdict=verdict or known.verdict)
+    (path / "run.json").write_bytes(as_json(found))
+    plan = json.loads((path / "plan.json").read_text())
+    plan["manifest"] = json.loads(as_json(manifest))
+    (path / "plan.json").write_text(json.dumps(plan))
+    if slower != 1.0:
+        _slow(path, slower)
+    return store.select(name)
+
+
+def _slow(path, factor):
+    """Every answer took so much longer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in (path / "trials").glob("*.parquet"):
+        table = pq.read_table(file)
+        sent = table.column("sent_ns").to_pylist()
+        for name in ("first_token_ns", "last_token_ns", "end_ns"):
+            later = [
+                start + round((at - start) * factor)
+                for start, at in zip(sent, table.column(name).to_pylist(), strict=True)
+            ]
+            index = table.schema.get_field_index(name)
+            table = table.set_column(index, table.schema.field(name), pa.array(later, pa.int64()))
+        pq.write_table(table, file)
+
+
+def test_a_run_within_the_band_of_its_history_passes_and_one_beyond_is_an_alarm(measured, capsys):
+    store, first = measured
+    for _ in range(9):
+        copied(store, first)
+    same, slow = copied(store, first), copied(store, first, slower=1.3)
+    words = ["--store", str(store.path), "--baseline", "latest"]
+    assert main(["gate", "--run", same.run_id, *words]) == PASSES
+    assert "within the band of the last 10 runs" in " ".join(capsys.readouterr().out.split())
+    assert main(["gate", "--run", slow.run_id, *words]) == UNDECIDED
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "UNDECIDED" in shown and "slower than the last 10 runs in TTFT p50 by 30 %" in shown
+    assert main(["gate", "--run", slow.run_id, *words, "--history-fails"]) == FAILS
+    assert main(["gate", "--run", slow.run_id, *words, "--undecided", "pass"]) == PASSES
+    assert main(["gate", "--run", slow.run_id, *words, "--undecided", "fail"]) == FAILS
+
+
+def test_a_history_of_nine_or_of_another_workload_is_none(measured, capsys):
+    store, first = measured
+    for _ in range(8):
+        copied(store, first)
+    last = copied(store, first)
+    words = ["gate", "--run", last.run_id, "--store", str(store.path), "--baseline", "latest"]
+    assert main(words) == NOTHING
+    assert "holds 9 comparable runs and it takes 10" in capsys.readouterr().err
+    other = msgspec.structs.replace(WORKLOAD, name="another")
+    copied(store, first, workload=other)
+    newest = copied(store, first)
+    # Ten with the one before; the other workload's doesn't count.
+    assert main([*words[:2], newest.run_id, *words[3:]]) == PASSES
+    lone = copied(store, first, workload=msgspec.structs.replace(WORKLOAD, name="third"))
+    capsys.readouterr()
+    assert main([*words[:2], lone.run_id, *words[3:]]) == NOTHING
+    told = capsys.readouterr().err
+    assert "holds 0 comparable runs" in told and "workloads w@1 and third@1" in told
+
+
+def test_an_invalid_run_is_refused_whatever_it_is_held_against(measured, capsys):
+    store, first = measured
+    bad = copied(store, first, verdict="invalid")
+    words = ["gate", "--run", bad.run_id, "--store", str(store.path)]
+    assert main([*words, "--limit", "ttft_p50<10s"]) == INVALID
+    assert f"run {bad.run_id} is invalid" in capsys.readouterr().err
+
+
+def test_limits_of_its_own_judge_a_stored_run(measured, capsys):
+    store, first = measured
+    words = ["gate", "--run", "latest", "--store", str(store.path), "--limit"]
+    assert main([*words, "ttft_p50<10s,error_rate<1%"]) == PASSES
+    assert main([*words, "ttft_p50<1ms"]) == FAILS
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "FAIL" in shown and "ttft_p50<1ms is broken" in shown
+    low, high = _interval(first, "ttft", "p50")
+    assert main([*words, f"ttft_p50<{(low + high) / 2}ms"]) == UNDECIDED
+    assert main([*words, "ttft_p99<1s"]) == INVALID
+    assert "ttft_p99 takes 368 answered requests, and there are 120" in capsys.readouterr().err
+    assert main([*words, "cost_per_1k<2"]) == USAGE
+
+
+def _interval(run_dir, metric, q):
+    found = run_dir.run().summaries[0].metrics[metric].quantiles[q]
+    return found.low, found.high
+
+
+def test_baselines_are_named_by_run_label_folder_and_file(measured, tmp_path):
+    store, first = measured
+    labelled = [copied(store, first, labels={"branch": "main"}) for _ in range(3)]
+    last = copied(store, first, labels={"branch": "feature/x"})
+
+    def ids(selector):
+        return [getattr(each, "run_id", "") or each.manifest.run_id for each in earlier_runs(store, selector)]
+
+    whole = [last.run_id, *(each.run_id for each in labelled[::-1]), first.run_id]
+    assert ids("latest") == whole and ids("latest~1") == whole[1:]
+    assert ids(labelled[0].run_id) == [labelled[0].run_id, first.run_id]
+    assert ids("branch:main") == whole[1:4] and ids("branch:main~1") == whole[2:4]
+    assert ids("branch:feature/x") == [last.run_id]
+    assert ids(str(store.path)) == whole and ids(str(first.path)) == [first.run_id]
+    written = tmp_path / "base.json"
+    assert main(["show", "latest", "--format", "json", "-o", str(written), "--store", str(store.path)]) == 0
+    assert ids(str(written)) == [last.run_id]
+    for nothing in ("branch:nope", "zzz"):
+        with pytest.raises(StoreError):
+            earlier_runs(store, nothing)
+
+
+# ---------------------------------------------------------------- everything else
+
+
+def test_only_a_failing_verdict_exits_1(measured, capsys, monkeypatch):
+    store, _ = measured
+    kept = ["--store", str(store.path)]
+    nobody = "sim@http://127.0.0.1:1"
+    assert main(["gate", "--run", "latest", *kept]) == USAGE
+    assert "say what it is held against" in capsys.readouterr().err
+    assert main(["gate", "--run", "nope", "--limit", "ttft_p50<1s", *kept]) == USAGE
+    assert main(["gate", "--run", "latest", "--baseline", "nope", *kept]) == USAGE
+    assert main(["gate", nobody, "--against", nobody, *kept]) == USAGE
+    assert main(["gate", "--run", "latest", "--against", nobody, *kept]) == USAGE
+    assert main(["gate", nobody, "--limit", "ttft_p50<1s", "--limit", "nope<1", *kept]) == USAGE
+    assert main(["gate", nobody, "--tolerance", "20%", "--against", nobody, *kept]) == USAGE
+    assert main(["gate", nobody, "--against", nobody, "--pairs", "6", *kept]) == USAGE
+
+    def broken(*_args, **_named):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(gate, "checked", broken)
+    assert main(["gate", "--run", "latest", "--limit", "ttft_p50<1s", *kept]) == BUG
+
+
+def test_the_history_stands_in_for_a_base_that_cannot_be_reached(server, measured, capsys):
+    store, _ = measured
+    words = ["gate", server(), "--against", "sim@http://127.0.0.1:1", "--store", str(store.path)]
+    assert main([*words, "--baseline", "latest", *ASKED]) in {NOTHING, INVALID}
+    assert "held against stored runs instead" in capsys.readouterr().err
