@@ -3,7 +3,7 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
-ENGINES = $(addprefix tests/engines/test_, real_engines.py real_doors.py live_servers.py studies.py)
+ENGINES = $(addprefix tests/engines/test_, real_engines.py real_doors.py live_servers.py studies.py local_gate.py)
 
 .PHONY: demo test lint unit engines sdks test-engines reference bench prove clean
 

@@ -217,15 +217,19 @@ def _measured(
 
 def _in_pairs(base: Arm, other: Arm, names: Sequence[str]) -> Numbers | None:
     """The numbers of two arms that were measured in turn; None: they weren't, or not even one pair."""
-    return pairs_of(base, other, names) if _pairs(base.manifest, other.manifest) else None
+    pairing, kept = base.manifest.pairing, _pairs(base.manifest, other.manifest)
+    if pairing is None or not kept:
+        return None
+    both = msgspec.structs.replace(base.manifest, pairing=msgspec.structs.replace(pairing, kept=kept))
+    return pairs_of(msgspec.structs.replace(base, manifest=both), other, names)
 
 
-def _pairs(base: Manifest, other: Manifest) -> int:
-    """How many pairs of trials two runs have, as arms of one A/B."""
+def _pairs(base: Manifest, other: Manifest) -> tuple[int, ...]:
+    """The trials that two runs have in pairs, as arms of one A/B."""
     ours, theirs = base.pairing, other.pairing
     if ours is None or theirs is None or ours.id != theirs.id or ours.arm == theirs.arm:
-        return 0
-    return len(set(ours.kept) & set(theirs.kept))
+        return ()
+    return tuple(trial for trial in ours.kept if trial in theirs.kept)
 
 
 def _comparison(
@@ -254,7 +258,7 @@ def _comparison(
         metrics_version=manifest.metrics_version,
         margin=margin,
         by=by,
-        paired=_pairs(manifest, other.manifest),
+        paired=len(_pairs(manifest, other.manifest)),
         differs_in=chosen,
         also_changed=also,
         asked_differently=asked_differently(manifest, other.manifest),
@@ -314,7 +318,7 @@ def _paired_row(key: Key, numbers: Numbers, margin: float) -> Row:
     """The same from pairs of trials: those of which both have a number."""
     measure = MEASURES[key[0]]
     base, other = numbers.pairs.get(key, ((), ()))
-    found = paired_effect(base, other, better=measure.better, margin=margin)
+    found = paired_effect(base, other, better=measure.better, margin=margin, alpha=numbers.alpha)
     note = ""
     if found.low is None:
         few = numbers.few.get(key)

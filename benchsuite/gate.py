@@ -88,19 +88,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 # ---------------------------------------------------------------- live
 
 
-def watching(asked: Gate, store: Store, ask: Ask, told: "dict[str, Noise]") -> tuple[Ready, Look]:
-    """The two questions of measuring in turn: may it begin, and is it decided?
+def watching(asked: Gate, store: Store, ask: Ask) -> tuple[Ready, Look]:
+    """The two questions of measuring in turn: may it begin, and is it decided?"""
 
-    `told` gets the noise that was found for the target, if any, under `noise`.
-    """
-
-    def ready(base: Manifest, other: Manifest) -> None:
-        names = asked.names(base.points)
-        _enough_asked(base, names)
+    def ready(base: Manifest, other: Manifest) -> str:
+        _enough_asked(base, asked.names(base.points))
+        if ask.purpose != "gate":
+            return ""
         noise = known_noise(store, other, restarts=ask.restarts)
-        if noise is not None and ask.purpose == "gate":
-            told["noise"] = noise
-            _refuse_unseen(asked, base.points, noise)
+        if noise is None:
+            return "how small a slowdown can be seen here isn't known: `benchsuite gate noise` measures it"
+        return _seen(asked, base.points, noise)
 
     def look(base: Arm, other: Arm, pairs: int) -> tuple[bool, Decision | None]:
         decision = decided(asked, base, other, pairs)
@@ -151,9 +149,10 @@ def _too_few(name: str, n: int, needs: int) -> str:
     )
 
 
-def _refuse_unseen(asked: Gate, points: Sequence[Point], noise: Noise) -> None:
-    """Refuse limits below what can be seen here."""
-    for (name, _), least in seen_least(asked, noise, points).items():
+def _seen(asked: Gate, points: Sequence[Point], noise: Noise) -> str:
+    """What can be seen here; a UsageError for limits below that."""
+    found = seen_least(asked, noise, points)
+    for (name, _), least in found.items():
         limit = asked.limits.relative.get(name, asked.limits.limit)
         if limit < least:
             raise UsageError(
@@ -161,6 +160,8 @@ def _refuse_unseen(asked: Gate, points: Sequence[Point], noise: Noise) -> None:
                 f"{asked.looks[-1]} pairs can see here (`gate noise`, run {noise.run_id}): raise it "
                 f"(--limit {name}={math.ceil(100 * least)}%), or ask for longer trials or more --pairs"
             )
+    worst = max(found.values(), default=0.0)
+    return f"a slowdown of {100 * worst:.2g} % in any metric can be seen here (`gate noise`)" if found else ""
 
 
 def seen_least(asked: Gate, noise: Noise, points: Sequence[Point]) -> dict[Key, float]:
@@ -216,7 +217,8 @@ def against_history(asked: Gate, run_dir: RunDir, earlier: Sequence[RunDir | Run
     NotComparable with fewer of them than a band takes.
     """
     run = run_dir.run()
-    fit, why = comparable(run, earlier)
+    names = asked.names(run.manifest.points)
+    fit, why = comparable(run, earlier, cost=any("usd" in name for name in names))
     if len(fit) < history.HISTORY:
         reason = f"; the first that isn't: {why}" if why else ""
         raise NotComparable(
@@ -224,7 +226,6 @@ def against_history(asked: Gate, run_dir: RunDir, earlier: Sequence[RunDir | Run
             f"{history.HISTORY}{reason}. Measure the base beside it with --against TARGET, or store more runs"
         )
     fit = fit[: history.HISTORY]
-    names = asked.names(run.manifest.points)
     _enough_asked(run.manifest, names)
     ours = numbers_of(run_dir, names)
     found = []
@@ -254,8 +255,10 @@ def against_history(asked: Gate, run_dir: RunDir, earlier: Sequence[RunDir | Run
     return tuple(found)
 
 
-def comparable(run: Run, earlier: Iterable[RunDir | Run]) -> tuple[list[RunDir | Run], str]:
-    """Those of `earlier` that measured the same, and why the first of the others doesn't fit."""
+def comparable(
+    run: Run, earlier: Iterable[RunDir | Run], *, cost: bool = False
+) -> tuple[list[RunDir | Run], str]:
+    """Those of `earlier` that measured the same (`cost`: at the same price); why the first other didn't."""
     fit: list[RunDir | Run] = []
     why = ""
     for each in earlier:
@@ -265,7 +268,7 @@ def comparable(run: Run, earlier: Iterable[RunDir | Run]) -> tuple[list[RunDir |
             continue
         if one.manifest.run_id == run.manifest.run_id or one.manifest.capacity:
             continue
-        reasons = strict_obstacles(one.manifest, run.manifest)
+        reasons = strict_obstacles(one.manifest, run.manifest, cost=cost)
         if one.verdict == "invalid":
             reasons = ("it is invalid",)
         elif one.manifest.points != run.manifest.points:

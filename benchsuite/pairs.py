@@ -20,10 +20,16 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     """What the trials say: numbers in `pairs`, and where a trial had too `few` answers for a quantile.
 
     `few`: how many there were at the least, and how many it takes.
+    `alpha`: how often the interval of a metric may miss at one look, since it was looked several times.
     """
 
     pairs: Pairs
     few: Mapping[Key, tuple[int, int]]
+    alpha: float
+
+
+ALPHA = 0.05
+"""How often a metric's interval may miss, over all looks."""
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +61,8 @@ def pairs_of(base: Arm, other: Arm, names: Iterable[str]) -> Numbers:
             short = [each for pair in series for each in pair if each.n < each.needs]
             if short:
                 few[name, point.index] = (min(each.n for each in short), short[0].needs)
-    return Numbers(pairs=pairs, few=few)
+    looks = len(base.manifest.pairing.looks) if base.manifest.pairing else 1
+    return Numbers(pairs=pairs, few=few, alpha=ALPHA / max(1, looks))
 
 
 def series_of(run_dir: RunDir, manifest: Manifest, point: Point, names: Sequence[str]) -> dict[str, Series]:

@@ -56,8 +56,8 @@ def history(folder: Path) -> tuple[str, ...]:
     found = _git(folder, "log", "--topo-order", "--reverse", "--format=%H", f"--max-count={_MOST}")
     if not found:
         raise UsageError(
-            "the order of commits is asked of git, and there is no repository here: go where the commits are, "
-            "or use --over time"
+            "the order of commits is asked of git, and there is no repository here: go where the commits "
+            "are, or use --over time"
         )
     return tuple(found.split())
 

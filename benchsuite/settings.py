@@ -24,7 +24,7 @@ _FILES: Final = frozenset(
 )
 """Options whose values are files: relative ones count from the file that names them."""
 
-_ELSEWHERE: Final = MappingProxyType(
+ELSEWHERE: Final = MappingProxyType(
     {
         "api-key": "a key has no place in a file; api-key-env names the variable that holds it",
         "header": "a header may hold a secret; header-env takes its value from the environment",
@@ -150,8 +150,8 @@ def _options(table: Mapping[str, Any], where: str, path: Path, options: Collecti
     found = {}
     for key, value in table.items():
         name = key.replace("_", "-")
-        if name in _ELSEWHERE:
-            raise UsageError(f"{path}: {where}: no {name} here: {_ELSEWHERE[name]}")
+        if name in ELSEWHERE:
+            raise UsageError(f"{path}: {where}: no {name} here: {ELSEWHERE[name]}")
         if name not in options:
             raise UsageError(f"{path}: {where}: {_unknown(key, sorted(options))}")
         if not _typable(value):

@@ -4,6 +4,7 @@ Only runs that measured the same are set in a row: everything but the version un
 found warns and decides nothing.
 """
 
+import contextlib
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +51,7 @@ class Spot(Noun, frozen=True, kw_only=True):
 
 
 class Step(Noun, frozen=True, kw_only=True):
-    """A change of level: spot number `at` is the first after it; `before`, `after` are medians, in the unit."""
+    """A change of level: spot `at` is the first after it; `before`, `after` are medians, in the unit."""
 
     at: int
     before: float
@@ -72,8 +73,8 @@ class Line(Noun, frozen=True, kw_only=True):
 class Trend(Noun, frozen=True, kw_only=True):
     """What became of some metrics in the runs that are like run `like`.
 
-    `over`: `time`, `commit` or a label's name. `left_out`: how many of the runs looked at don't fit, `why` the
-    first of them doesn't; `unlabelled`: how many fit and lack the label.
+    `over`: `time`, `commit` or a label's name. `left_out`: how many of the runs looked at don't fit, `why`
+    the first of them doesn't; `unlabelled`: how many fit and lack the label.
     """
 
     like: str
@@ -87,7 +88,7 @@ class Trend(Noun, frozen=True, kw_only=True):
 
 
 def trend(
-    like: RunDir,
+    like: RunDir | None,
     candidates: Iterable[RunDir],
     *,
     metrics: Sequence[str] = (),
@@ -97,21 +98,27 @@ def trend(
 ) -> Trend:
     """The newest `limit` runs of `candidates` (newest first) that measured what `like` did.
 
+    `like` None: the newest of them that can be in a trend.
     `commits`: their order, oldest first, where it is over commits; a run's commit may be shorter or longer.
     Raises `UsageError` for an unknown metric, or where no run has the label; `NotComparable` for fewer than
     two runs that fit, or without any number.
     """
     names = _names(metrics)
-    base = like.run().manifest
+    candidates = list(candidates)
+    base = _newest(candidates) if like is None else like.run().manifest
     fit, left_out, why = _fitting(base, candidates, cost=_costs(metrics, names))
     places = {run.manifest.run_id: _place(run.manifest, over, commits) for _, run in fit}
     placed = [(run_dir, run) for run_dir, run in fit if places[run.manifest.run_id] is not None]
     if len(fit) >= LEAST and len(placed) < LEAST:
         raise UsageError(_unplaced(over, len(fit), len(placed), commits))
     kept = placed[:limit]
-    lines = tuple(line for point in base.points for line in _lines(point, kept, places, names, over=over))
+    lines = tuple(
+        line for point in base.points for line in _lines(base, point, kept, places, names, over=over)
+    )
     if len(kept) < LEAST or not lines:
-        raise NotComparable(_nothing(base, len(kept), left_out, why, names))
+        raise NotComparable(
+            _nothing(base, [places[run.manifest.run_id] for _, run in kept], left_out, why, names)
+        )
     return Trend(
         like=base.run_id,
         workload=f"{base.workload.name}@{base.workload.version}",
@@ -128,8 +135,19 @@ def _names(asked: Sequence[str]) -> tuple[str, ...]:
     return chosen_metrics(asked) if asked else USUAL
 
 
+def _newest(candidates: Iterable[RunDir]) -> Manifest:
+    """What the newest run was that a trend may have."""
+    for run_dir in candidates:
+        if not run_dir.partial:
+            with contextlib.suppress(StoreError):
+                run = run_dir.run()
+                if not _unfit(run.manifest, run, cost=False):
+                    return run.manifest
+    raise NotComparable("no run here can be in a trend: invalid ones and capacity searches can't")
+
+
 def _costs(asked: Sequence[str], names: Sequence[str]) -> bool:
-    """Do prices have to be equal? Where dollars are asked for by name; else runs are told by their latency."""
+    """Do prices have to be equal? Where dollars are named; else they are told as far as they are."""
     return bool(asked) and any("usd" in name for name in names)
 
 
@@ -177,6 +195,7 @@ def _place(manifest: Manifest, over: str, commits: Sequence[str] | None) -> tupl
 
 
 def _lines(
+    base: Manifest,
     point: Point,
     kept: Sequence[tuple[RunDir, Run]],
     places: Mapping[str, tuple[int, str] | None],
@@ -185,11 +204,17 @@ def _lines(
     over: str,
 ) -> Iterable[Line]:
     """Every metric at one point, the runs of one place pooled, in the order of places, or as they came."""
+
+    def wanted(run: Run) -> tuple[str, ...]:
+        """Dollars only at the same prices: others would look like a step."""
+        alike = _prices(run.manifest) == _prices(base)
+        return tuple(name for name in names if alike or "usd" not in name)
+
     grouped: dict[tuple[int, str], list[tuple[Run, Mapping[str, float]]]] = {}
     for run_dir, run in reversed(kept):
         place = places[run.manifest.run_id]
         assert place is not None
-        grouped.setdefault(place, []).append((run, _numbers(run_dir, run, point, names)))
+        grouped.setdefault(place, []).append((run, _numbers(run_dir, run, point, wanted(run))))
     # Places without an order of their own all have number 0, and stay as they came.
     order = sorted(grouped, key=lambda place: place[0])
     for name in names:
@@ -224,6 +249,14 @@ def _numbers(run_dir: RunDir, run: Run, point: Point, names: Sequence[str]) -> d
     }
 
 
+def _prices(manifest: Manifest) -> tuple[float | None, ...]:
+    """The numbers that dollars are made of."""
+    price, token = manifest.price, manifest.token_price
+    hourly = (price.count * price.usd_per_gpu_hour,) if price else (None,)
+    tokens = (token.usd_per_m_input, token.usd_per_m_output, token.usd_per_m_cached) if token else ()
+    return (*hourly, *tokens)
+
+
 def _line(name: str, point: Point, spots: Sequence[Spot]) -> Line:
     """With what changed from spot to spot, and where the level did, which is asked of logarithms."""
     found = changes([math.log(spot.value) for spot in spots])
@@ -255,7 +288,13 @@ def _unplaced(over: str, fit: int, placed: int, commits: Sequence[str] | None) -
     )
 
 
-def _nothing(base: Manifest, kept: int, left_out: int, why: str, names: Sequence[str]) -> str:
+def _nothing(
+    base: Manifest, at: Sequence[tuple[int, str] | None], left_out: int, why: str, names: Sequence[str]
+) -> str:
+    """Why there is no line: one place alone, no numbers, or too few runs that fit."""
+    kept = len(at)
+    if kept >= LEAST and len(set(at)) < LEAST and at[0]:
+        return f"all {kept} comparable runs are of {at[0][1]}: a trend takes two such places"
     if kept >= LEAST:
         return f"no two runs have {', '.join(names)}; $ needs a price, such as --gpu H100"
     others = f"; {left_out} others don't fit, {why}" if left_out else ""

@@ -80,7 +80,7 @@ def measured(two, store, *, looks=(2, 4), look=lambda base, other, pairs: (False
             interrupt.level = 1
 
     ask = Ask(looks=looks, **changes)
-    return in_turn(two, ask, store, ready=lambda base, other: None, look=look, tell=tell, interrupt=interrupt)
+    return in_turn(two, ask, store, ready=lambda base, other: "", look=look, tell=tell, interrupt=interrupt)
 
 
 def rows_of(store, run):

@@ -97,6 +97,7 @@ INSIDE = {
     "show": (["show"], "benchsuite.report.screen.screen"),
     "compare": (["compare", "latest", "latest"], "benchsuite.compare.compare"),
     "plot": (["plot"], "benchsuite.report.figures.overview"),
+    "trend": (["trend"], "benchsuite.trend.trend"),
     "batch list": (["batch", "list"], "benchsuite.store.runs.Store.runs"),
     "cost gpus": (["cost", "gpus"], "benchsuite.money.gpus.book"),
     "backends": (["backends"], "benchsuite.driver.backends"),

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from benchsuite.differences import asked_differently, differs_in, obstacles
+from benchsuite.differences import asked_differently, differs_in, obstacles, strict_obstacles, told_apart
 from benchsuite.types import Lengths, Price, Run
 
 CHAT = Path(__file__).parent / "report" / "chat.json"
@@ -87,3 +88,155 @@ def test_options_of_a_launch_have_all_their_values_and_no_other_options():
         "launch bias": "-1",
         "launch tp": "2",
     }
+
+
+# ---------------------------------------------------------------- what somebody chose, and what changed
+
+
+def names(differences):
+    return [each.name for each in differences]
+
+
+def identity_of(**changes):
+    return replaced(BASE.identity, **changes)
+
+
+NEWER = {"version": "0.2.0", "identity": identity_of(version="0.34.0")}
+
+
+def test_what_changed_on_its_own_is_told_apart_from_what_was_chosen():
+    other = replaced(BASE, model="other", packages={"httptools": "0.8.0"}, labels={"branch": "x"}, **NEWER)
+    chosen, also = told_apart(BASE, other)
+    assert names(chosen) == ["model", "label branch"]
+    assert [(each.name, each.base, each.other) for each in also] == [
+        ("server", "vLLM 0.33.0", "vLLM 0.34.0"),
+        ("benchsuite", "0.1.0", "0.2.0"),
+        ("package httptools", "0.7.1", "0.8.0"),
+    ]
+    assert {*chosen, *also} == {*differs_in(BASE, other)}
+
+
+def test_a_version_is_the_point_where_nothing_else_was_chosen():
+    weights = identity_of(version="0.34.0", details={"quantization": "fp8"})
+    chosen, also = told_apart(BASE, replaced(BASE, version="0.2.0", identity=weights))
+    assert (names(chosen), names(also)) == (["server", "quantization"], ["benchsuite"])
+    # Another server isn't the same one a month later.
+    chosen, also = told_apart(BASE, replaced(BASE, backend="sglang", identity=identity_of(server="SGLang")))
+    assert (names(chosen), also) == (["backend", "server"], ())
+
+
+def test_details_of_a_model_go_with_it_and_change_on_their_own_without():
+    requantised = identity_of(details={"quantization": "fp8"})
+    chosen, also = told_apart(BASE, replaced(BASE, identity=requantised))
+    assert (chosen, names(also)) == ((), ["quantization"])
+    chosen, also = told_apart(BASE, replaced(BASE, model="other", identity=requantised))
+    assert (names(chosen), also) == (["model", "quantization"], ())
+
+
+def test_a_price_changed_on_its_own_only_where_the_same_thing_is_priced():
+    listed = Price(gpu="L4", usd_per_gpu_hour=0.9, source="list", date="2026-10-01")
+    base = replaced(BASE, price=listed)
+    for changes, on_its_own in (
+        ({"usd_per_gpu_hour": 1.1, "date": "2026-11-01"}, True),
+        ({"gpu": "H100"}, False),
+        ({"count": 2}, False),
+        ({"source": "stated"}, False),
+    ):
+        chosen, also = told_apart(base, replaced(BASE, price=replaced(listed, **changes)))
+        assert names(also if on_its_own else chosen) == ["price"] and not (chosen and also)
+
+
+@pytest.mark.parametrize(
+    ("meant", "chosen", "also"),
+    [
+        ("model", ["model", "quantization"], ["backend", "GPU", "client machine", "engine tp"]),
+        ("backend", ["backend", "GPU", "quantization", "engine tp"], ["model", "client machine"]),
+        ("GPU", ["GPU", "client machine"], ["backend", "model", "quantization", "engine tp"]),
+    ],
+)
+def test_what_runs_are_compared_by_says_what_else_was_not_asked_for(meant, chosen, also):
+    other = replaced(
+        BASE,
+        backend="sglang",
+        model="other",
+        gpu="L4",
+        engine={"tp": "2"},
+        machine=replaced(BASE.machine, id="f" * 16),
+        identity=identity_of(details={"quantization": "fp8"}),
+    )
+    found = told_apart(BASE, other, meant)
+    assert tuple(map(names, found)) == (chosen, also)
+
+
+def test_a_setting_of_the_engine_is_told_once():
+    one = replaced(
+        BASE,
+        backend="vllm",
+        engine={"tp": "1"},
+        launch_command="vllm serve m --tensor-parallel-size 1 --other 1",
+    )
+    two = replaced(one, engine={"tp": "2"}, launch_command="vllm serve m --tensor-parallel-size 2 --other 2")
+    assert names(differs_in(one, two)) == ["engine tp", "launch other"]
+
+
+def test_what_is_sent_besides_is_told():
+    other = replaced(BASE, options={"cache": "off", "endpoint": "chat"}, extra_body='{"top_k": 1}')
+    assert names(differs_in(BASE, other)) == ["extra body", "option cache"]
+
+
+# ---------------------------------------------------------------- regression
+
+
+def test_a_regression_test_allows_the_version_under_test_and_what_is_only_told():
+    details = {"quantization": "bf16", "revision": "abc"}
+    other = replaced(
+        BASE,
+        url="http://localhost:9000",
+        started="2026-12-01T00:00:00+00:00",
+        labels={"branch": "fix"},
+        version="0.2.0",
+        identity=identity_of(version="0.34.0", details=details),
+        workload=replaced(BASE.workload, trials=9),
+    )
+    assert strict_obstacles(BASE, other) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "other"}, "another model"),
+        ({"backend": "sglang"}, "another backend"),
+        ({"gpu": "L4"}, "another GPU (H100 and L4)"),
+        ({"endpoint": "completions"}, "another endpoint (chat and completions)"),
+        ({"engine": {"tp": "2"}}, "another engine tp (– and 2)"),
+        ({"launch_command": "serve --eager"}, "another launch eager (– and yes)"),
+        ({"options": {"cache": "off"}}, "another option cache"),
+        ({"extra_body": "{}"}, "another extra body"),
+        ({"machine": replaced(BASE.machine, id="f" * 16)}, "another client machine"),
+        ({"caching": "told not to cache"}, "another cache"),
+        ({"reset_cache": True}, "another cache emptied"),
+        ({"lengths": Lengths(words=(), overhead=0, source="assumed")}, "another prompt lengths"),
+        ({"workers": 2}, "another client processes (1 and 2)"),
+        ({"connection": {"proxy": "through a proxy"}}, "another connection proxy"),
+        ({"url": "https://api.example.com"}, "another address"),
+        ({"identity": identity_of(server="SGLang")}, "another server (vLLM and SGLang)"),
+        ({"identity": identity_of(slots=8)}, "another slots (256 and 8)"),
+        ({"identity": identity_of(details={"quantization": "fp8"})}, "another quantization (bf16 and fp8)"),
+        ({"workload": replaced(BASE.workload, concurrency=(1,))}, "another concurrency"),
+        ({"workload": replaced(BASE.workload, name="code")}, "workloads chat@1 and code@1"),
+        ({"metrics_version": 2}, "metric definitions 1 and 2"),
+    ],
+)
+def test_everything_else_is_in_the_way_of_a_regression_test(changes, reason):
+    (found,) = strict_obstacles(BASE, replaced(BASE, **changes))
+    assert found.startswith(reason)
+    name = found.removeprefix("another ").partition(" (")[0]
+    if found.startswith("another ") and not changes.get("workload"):
+        assert strict_obstacles(BASE, replaced(BASE, **changes), under_test=[name]) == ()
+
+
+def test_prices_are_in_the_way_only_of_costs():
+    other = replaced(BASE, price=Price(gpu="L4", usd_per_gpu_hour=0.9, source="list"))
+    assert strict_obstacles(BASE, other) == ()
+    (found,) = strict_obstacles(BASE, other, cost=True)
+    assert found.startswith("another price (–")

@@ -94,7 +94,7 @@ def test_tails_have_intervals_only_from_five_trials_of_a_thousand_and_never_call
         return trial_estimate([rng.exponential(size=requests) for _ in range(trials)], 0.99)
 
     found = p99(5, 1000)
-    assert found.low is not None and found.basis == "5 trials; covers 80 to 88 %, not 95 %"
+    assert found.low is not None and found.basis == "5 trials; covers 75 to 88 %, not 95 %"
     for few in (p99(4, 1000), p99(5, 999), p99(1, 20_000)):
         assert few.value is not None and few.low is None and "95" not in few.basis
     far = trial_estimate([rng.exponential(size=1000) for _ in range(5)], 0.999)

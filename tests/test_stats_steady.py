@@ -5,6 +5,16 @@ import pytest
 
 from benchsuite.stats.steady import batch_means, holm, mann_kendall, relative_change
 
+# R's `Nile`, flow at Aswan 1871 to 1970 in 10^8 m³ (G. W. Cobb, Biometrika 65, 1978).
+NILE = [
+    *(1120, 1160, 963, 1210, 1160, 1160, 813, 1230, 1370, 1140, 995, 935, 1110, 994, 1020, 960, 1180),
+    *(799, 958, 1140, 1100, 1210, 1150, 1250, 1260, 1220, 1030, 1100, 774, 840, 874, 694, 940, 833, 701),
+    *(916, 692, 1020, 1050, 969, 831, 726, 456, 824, 702, 1120, 1100, 832, 764, 821, 768, 845, 864, 862),
+    *(698, 845, 744, 796, 1040, 759, 781, 865, 845, 944, 984, 897, 822, 1010, 771, 676, 649, 846, 812),
+    *(742, 801, 1040, 860, 874, 848, 890, 744, 749, 838, 1050, 918, 986, 797, 923, 975, 815, 1020, 906),
+    *(901, 1170, 912, 746, 919, 718, 714, 740),
+]
+
 
 @pytest.mark.parametrize(
     ("ranks", "one_sided"),
@@ -20,6 +30,12 @@ def test_mann_kendall_against_kendalls_exact_table(ranks, one_sided):
     x = np.array(ranks, dtype=float)
     assert mann_kendall(x) / 2 == pytest.approx(one_sided, abs=0.002)
     assert mann_kendall(-x) == mann_kendall(x)
+
+
+def test_mann_kendall_of_the_nile():
+    # R: cor.test(seq_along(Nile), as.numeric(Nile), method = "kendall", exact = FALSE, continuity = TRUE):
+    # z = -4.1280665, p-value = 3.658263e-05; with the ties corrected for. S is -1387, its variance 112728.
+    assert mann_kendall(np.array(NILE, dtype=float)) == pytest.approx(3.658263e-05, rel=1e-6)
 
 
 def test_mann_kendall_by_hand_with_ties():

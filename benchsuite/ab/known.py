@@ -9,28 +9,25 @@ from benchsuite.stats.paired import paired_effect
 from benchsuite.stats.series import MEASURES
 from benchsuite.types import Decision, Manifest
 
-ALPHA = 0.05
-"""How often a metric may be called something that it isn't, over all looks."""
-
 
 def until_known(metrics: Sequence[str], margin: float) -> tuple[Ready, Look]:
     """Go on until each metric (empty: the usual) is better, worse or the same within the margin."""
 
-    def ready(base: Manifest, _other: Manifest) -> None:
+    def ready(base: Manifest, _other: Manifest) -> str:
         _names(metrics, base)
+        return ""
 
     def look(base: Arm, other: Arm, pairs: int) -> tuple[bool, Decision | None]:
-        numbers = pairs_of(base, other, _names(metrics, base.manifest)).pairs
-        looks = len(base.manifest.pairing.looks) if base.manifest.pairing else 1
+        numbers = pairs_of(base, other, _names(metrics, base.manifest))
         effects = [
             paired_effect(
                 ours[:pairs],
                 theirs[:pairs],
                 better=MEASURES[name].better,
                 margin=margin,
-                alpha=ALPHA / looks,
+                alpha=numbers.alpha,
             )
-            for (name, _), (ours, theirs) in numbers.items()
+            for (name, _), (ours, theirs) in numbers.pairs.items()
         ]
         return bool(effects) and all(effect.verdict != "undecided" for effect in effects), None
 

@@ -55,8 +55,8 @@ class Ask(Noun, frozen=True, kw_only=True):
     resume: bool = False
 
 
-Ready = Callable[[Manifest, Manifest], None]
-"""Hears who is measured, before the first request; may raise."""
+Ready = Callable[[Manifest, Manifest], str]
+"""Hears who is measured, before the first request: what there is to say of it, if anything. May raise."""
 
 Look = Callable[[Arm, Arm, int], tuple[bool, Decision | None]]
 """Is it decided after so many pairs, and what was?"""
@@ -144,7 +144,8 @@ class _Turns:
         base, other = self.sides
         if reasons := obstacles(base.manifest, other.manifest):
             raise NotComparable(f"the two can't be compared: they have {'; '.join(reasons)}")
-        ready(base.manifest, other.manifest)
+        if text := ready(base.manifest, other.manifest):
+            self._tell(Stage(name="measure", text=text))
         for side in self.sides:
             self._tell(Stage(name="measure", text=f"{side.letter}: {target_line(side.manifest)}"))
         if found is not None:

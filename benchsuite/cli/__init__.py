@@ -1,7 +1,7 @@
 """The command line. A command parses, calls one library function and prints; its module loads when named.
 
-Exit codes: 0 done (valid or suspect), 2 usage, configuration, target or a declined prompt, 3 invalid
-measurement, 4 nothing comparable, 70 internal error, 130 interrupted.
+Exit codes: 0 done (valid or suspect), 1 only a failing gate, 2 usage, configuration, target or a declined
+prompt, 3 invalid measurement, 4 nothing comparable, 5 undecided, 70 internal error, 130 interrupted.
 """
 
 import os

@@ -152,7 +152,11 @@ def _settings() -> Iterator[Finding]:
     found = in_force(click.get_current_context())
     if found.path is not None:
         parts = {"targets": found.targets, "defaults": found.defaults, "limits": found.limits}
-        said = [f"{len(names)} {what}" for what, names in parts.items() if names]
+        said = [
+            f"{len(names)} {what.removesuffix('s' * (len(names) == 1))}"
+            for what, names in parts.items()
+            if names
+        ]
         said += [f"store {shown(found.store)}"] if found.store else []
         yield Finding("ok", "settings", f"{shown(found.path)}: {', '.join(said) or 'empty'}")
 

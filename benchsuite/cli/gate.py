@@ -24,7 +24,7 @@ from benchsuite.cli.turns import (
 if TYPE_CHECKING:
     from benchsuite.ab.turns import Ask
     from benchsuite.asked import Options
-    from benchsuite.gate import Gate, Noise, Verdict
+    from benchsuite.gate import Gate, Verdict
     from benchsuite.store.runs import Store
     from benchsuite.types import Run
 
@@ -162,8 +162,7 @@ def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Stor
     tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
     if given["dry_run"]:
         return None
-    noise: dict[str, Noise] = {}
-    ready, look = watching(asked, store, ask, noise)
+    ready, look = watching(asked, store, ask)
     base, other = measured_in_turn(two, ask, store, ready, look)
     _stop_if_interrupted(ctx, base, other)
     return concluded(asked, other, base)
@@ -253,7 +252,7 @@ def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
     tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
     if given["dry_run"]:
         return
-    ready, look = watching(asked, store, ask, {})
+    ready, look = watching(asked, store, ask)
     base, other = measured_in_turn(two, ask, store, ready, look)
     _stop_if_interrupted(ctx, base, other)
     if why := why_not(base, other):

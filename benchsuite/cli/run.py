@@ -71,7 +71,7 @@ def run(ctx: click.Context, /, **given: Any) -> None:
             _dry_run(one, store)
         return
     for one in each:
-        _ask_if_public(one, given["yes"])
+        ask_if_public(one, given["yes"])
     store.prepare()
     measured, failed = _one_after_another(each, store)
     done = in_order(planned, [*earlier, *measured])
@@ -268,7 +268,7 @@ def say_if_unpriced(options: "Options") -> None:
         click.echo(note, err=True)
 
 
-def _ask_if_public(options: "Options", yes: bool) -> None:
+def ask_if_public(options: "Options", yes: bool) -> None:
     """Ask once before many requests at once go to a host that isn't the user's own."""
     from benchsuite.driver import load
     from benchsuite.shown import public_host

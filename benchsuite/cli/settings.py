@@ -77,10 +77,11 @@ def limits() -> Mapping[str, str]:
 def _known(ctx: click.Context) -> frozenset[str]:
     """The long names of the options that may stand in a file."""
     from benchsuite.cli.root import root
+    from benchsuite.settings import ELSEWHERE
 
     commands = [found for name in COMMANDS if (found := root.get_command(ctx, name)) is not None]
     options = {_long(param) for command in commands for param in command.params if _offered(param)}
-    return frozenset(options - _TYPED_ONLY)
+    return frozenset(options - _TYPED_ONLY - ELSEWHERE.keys())
 
 
 def _offered(param: click.Parameter) -> bool:

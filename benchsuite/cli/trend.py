@@ -61,17 +61,22 @@ def trend(
     from benchsuite.trend import COMMIT
     from benchsuite.trend import trend as found_in
 
+    picture = path is not None and Path(path).suffix.lower() in _PICTURES
+    if picture and wanted != "table":
+        raise click.UsageError(
+            f"-o {path} is a picture and no {wanted}: leave --format out, or change the ending"
+        )
     store = Store(default_store(store_path))
     candidates = _candidates(store, where)
     found = found_in(
-        store.select(like) if like else candidates[0],
+        store.select(like) if like else None,
         candidates,
         metrics=[name.strip() for text in (*names, *metrics) for name in text.split(",")],
         over=over,
         commits=history(Path.cwd()) if over == COMMIT else None,
         limit=limit,
     )
-    if path is not None and Path(path).suffix.lower() in _PICTURES:
+    if picture and path is not None:
         _draw(found, path)
     else:
         _write(found, wanted, path)

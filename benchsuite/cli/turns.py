@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from benchsuite.cli.kinds import dollars, one_or_more, seconds
-from benchsuite.cli.run import stoppable
+from benchsuite.cli.run import ask_if_public, stoppable
 from benchsuite.cli.run_asked import check_backend, options_of
 from benchsuite.cli.run_options import TYPED, GroupedCommand, typed
 from benchsuite.cli.settings import given_for
@@ -107,18 +107,21 @@ def arms(
 
     from benchsuite.errors import UsageError
 
-    words = ctx.meta[TYPED]
-    found = []
+    words, found = ctx.meta[TYPED], []
     for at, extra in enumerate((given["only_a"], given["only_b"])):
         params = _with_extra(ctx, words, extra, f"--{'ab'[at]}") if extra else dict(given)
+        named = params["target"]
         if against and not at:
             params |= {"target": (against,), "backend": None, "url": None, "model": None}
+        elif len(named) == 2 and not against:
+            params["target"] = (named[at],)
+        if len(params["target"]) == 1:
+            # A target of benchsuite.toml has options of its own.
+            params = given_for(params, params["target"][0])
         targets = named_targets(params)
         if len(targets) > 2 or (against and len(targets) > 1):
             raise UsageError(f"{len(targets)} targets are named; `{name}` measures two in turn")
         backend, url, model = targets[at if len(targets) == 2 else 0]
-        if len(params["target"]) == 2 or (against and params["target"]):
-            params = given_for(params, params["target"][at if len(params["target"]) == 2 else 0])
         options = options_of(params, typed(name, words))
         if options.workload.models or options.workload.engine:
             raise UsageError("a workload that sweeps models or engine settings has more than two arms")
@@ -155,6 +158,8 @@ def tell_plan(two: "tuple[Options, Options]", looked: tuple[int, ...], *, yes: b
     usd = f", at most {usd_in_words(whole.usd)}" if whole.usd is not None else ""
     click.echo(f"{pairs} pairs of trials, measured in turn: {guess}{span}{usd}", err=True)
     confirm_much(whole, list(two), yes=yes, ask=ask)
+    for options in two if ask else ():
+        ask_if_public(options, yes)
 
 
 def _of_trials(options: "Options", trials: int) -> "Options":

@@ -211,7 +211,7 @@ def _notes(found: Verdict) -> Iterator[str]:
     if found.aged:
         yield (
             "a history is weaker than two arms in turn: what the machine does differently counts as the "
-            "build's. Of unchanged builds about 2 to 4 % are alarmed → --against TARGET measures both"
+            "build's. Of unchanged builds about 3 to 6 % are alarmed → --against TARGET measures both"
         )
     yield from dict.fromkeys(row.note for row in found.checked if row.note)
     for letter, run in (("A", found.base), ("B", found.other)):

@@ -71,13 +71,13 @@ def trend_csv(found: Trend) -> str:
 
 def sentence(found: Trend) -> str:
     """What moved, each step with its size and its place; else that nothing is known to have."""
-    moved = [
-        f"{name_of(found, line)} {_moved(line, step)} at {_called(line.spots[step.at])}"
+    told = [
+        f"{name_of(found, line)} {moved(line, step)} at {called(line.spots[step.at])}"
         for line in found.lines
         for step in line.steps
     ]
-    if moved:
-        return f"{'; '.join(moved)}."
+    if told:
+        return f"{'; '.join(told)}."
     if max(len(line.spots) for line in found.lines) < NEEDED_FOR_STEPS:
         return f"Too few numbers to tell a step from chance: that takes {NEEDED_FOR_STEPS}."
     return "No step in any metric: nothing moved more than chance does."
@@ -106,11 +106,9 @@ def sparkline(line: Line) -> str:
 
 def notes(found: Trend) -> Iterator[str]:
     """What to know of these numbers."""
-    pooled = " (the median of those of one place)" if found.over != TIME else ""
-    yield (
-        f"{found.runs} runs of {found.workload} like {short_id(found.like)}, each the median of its trials"
-        f"{pooled}; a change is against the line above"
-    )
+    runs = f"{found.runs} runs of {found.workload} like {short_id(found.like)}, each the median of its trials"
+    pooled = any(len(spot.runs) > 1 for line in found.lines for spot in line.spots)
+    yield f"{runs}; runs of one {found.over} are one number, their median" if pooled else runs
     if found.left_out:
         fit = "one other doesn't fit" if found.left_out == 1 else f"{found.left_out} others don't fit"
         yield f"{fit}: {found.why}"
@@ -131,7 +129,7 @@ def _columns(found: Trend, line: Line) -> list[Column]:
     spots = line.spots
     columns = [("when (UTC)", [spot.when[:16].replace("T", " ") for spot in spots], True)]
     if found.over != TIME:
-        columns.insert(0, (found.over, [_called(spot) for spot in spots], True))
+        columns.insert(0, (found.over, [called(spot) for spot in spots], True))
     if len({spot.server for spot in spots}) > 1 or found.over == TIME:
         columns.append(("server", [spot.server for spot in spots], True))
     if any(len(spot.runs) > 1 for spot in spots):
@@ -140,7 +138,7 @@ def _columns(found: Trend, line: Line) -> list[Column]:
     columns.append(("change", [_change(spot.change) for spot in spots], False))
     steps = {step.at: step for step in line.steps}
     if steps:
-        marks = [f"◀ {_moved(line, steps[at])}" if at in steps else "" for at in range(len(spots))]
+        marks = [f"◀ {moved(line, steps[at])}" if at in steps else "" for at in range(len(spots))]
         columns.append(("step", marks, True))
     return [
         Column(heading=(name,), cells=tuple(cells), left=left, whole=name != "server")
@@ -148,12 +146,12 @@ def _columns(found: Trend, line: Line) -> list[Column]:
     ]
 
 
-def _called(spot: Spot) -> str:
-    """A commit by twelve characters, as `--label commit=git` has it; a time to the minute."""
+def called(spot: Spot, *, short: bool = False) -> str:
+    """A commit by twelve or seven characters, a time to the minute or the day, else the label's value."""
     if not spot.at:
-        return spot.when[:16].replace("T", " ")
+        return spot.when[5:10] if short else spot.when[:16].replace("T", " ")
     is_hash = len(spot.at) == 40 and set(spot.at) <= set("0123456789abcdef")
-    return spot.at[:12] if is_hash else spot.at
+    return spot.at[: 7 if short else 12] if is_hash else spot.at
 
 
 def _change(ratio: float | None) -> str:
@@ -167,7 +165,8 @@ def percent(ratio: float) -> str:
     return f"{'+' if ratio > 1 else '−'}{rounded(abs(100 * (ratio - 1)), digits=2, decimals=1)}"
 
 
-def _moved(line: Line, step: Step) -> str:
+def moved(line: Line, step: Step) -> str:
+    """`worse by 12 %`."""
     ratio = step.after / step.before
     worse = (ratio > 1) == (line.better == "lower")
     return f"{'worse' if worse else 'better'} by {rounded(abs(100 * (ratio - 1)), digits=2, decimals=1)} %"

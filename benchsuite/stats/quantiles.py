@@ -26,7 +26,7 @@ _TAIL = 0.99
 """From here up intervals cover less than they say, so they are labelled or withheld."""
 _TAIL_TRIALS = 5
 _TAIL_REQUESTS = 1000
-_TAIL_BASIS = "{trials} trials; covers 80 to 88 %, not 95 %"
+_TAIL_BASIS = "{trials} trials; covers 75 to 88 %, not 95 %"
 _FEWEST_TRIALS = 3
 _SECTIONS = (5, 10)
 """Fewest and most batches that a single trial is cut into."""

@@ -105,9 +105,29 @@ def page(
 
     A run that is invalid is stamped so. Must be called, and the panels filled, inside `style`.
     """
+    return blank(
+        f"INVALID: {title}" if sheet.invalid else title,
+        layout,
+        keys,
+        (*notes, _origin(sheet)),
+        sheet.shared,
+        stamped=bool(sheet.invalid),
+    )
+
+
+def blank(
+    title: str,
+    layout: Layout,
+    keys: Sequence[Artist],
+    notes: Sequence[str],
+    under: Sequence[str] = (),
+    *,
+    stamped: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """The same of texts alone: `under` stands below the title; a `stamped` one has the colour of a fault."""
     room = layout.width - 2 * _MARGIN
-    shared = [part for line in sheet.shared for part in wrapped(line, _SHARED, room)]
-    lines = [part for note in (*notes, _origin(sheet)) for part in wrapped(note, _NOTE, room)]
+    shared = [part for line in under for part in wrapped(line, _SHARED, room)]
+    lines = [part for note in notes for part in wrapped(note, _NOTE, room)]
     labels = [str(key.get_label()) for key in keys]
     columns = _key_columns(labels, room)
     key_rows = -(-len(keys) // columns)
@@ -123,8 +143,8 @@ def page(
     def write(text: str, top: float, size: float, **more: Any) -> None:
         figure.text(_MARGIN / layout.width, 1 - top / height, text, va="top", fontsize=size, **more)
 
-    stamp = {"color": FAULT} if sheet.invalid else {}
-    write(f"INVALID: {title}" if sheet.invalid else title, tops[0], _TITLE, fontweight="bold", **stamp)
+    stamp = {"color": FAULT} if stamped else {}
+    write(title, tops[0], _TITLE, fontweight="bold", **stamp)
     for i, line in enumerate(shared):
         write(line, tops[1] + i * _inches(_SHARED), _SHARED, color=QUIET)
     if keys:
