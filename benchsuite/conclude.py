@@ -285,4 +285,9 @@ def _recovered(run_dir: RunDir) -> Run:
     spools = sorted(run_dir.spool_dir.glob("*-*-*.*")) if run_dir.spool_dir.is_dir() else []
     for segment in spools:
         decode_segment(run_dir, segment, driver, manifest, keep_text=False, items=items)
+    if manifest.pairing is not None:
+        # Half a pair says nothing.
+        for point, trial in set(run_dir.trial_files().values()):
+            if trial and trial not in manifest.pairing.kept:
+                run_dir.forget(point, trial)
     return conclude(run_dir, manifest, "recovered")

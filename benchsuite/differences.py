@@ -131,7 +131,13 @@ def strict_obstacles(
             and not (each.name == "arrival stamps" and _NONE in {each.base, each.other})
         ),
     ]
-    return (*found, *(f"another {each.name} ({each.base} and {each.other})" for each in differing))
+    return (*found, *(another(each) for each in differing))
+
+
+def another(each: Difference) -> str:
+    """A difference as a reason: `another model (a and b)`, `other requests (40 and 30)`."""
+    plural = each.name.endswith("s") and not each.name.endswith("ss")
+    return f"{'other' if plural else 'another'} {each.name} ({each.base} and {each.other})"
 
 
 def _scheduled(asked: Workload) -> bool:
@@ -268,7 +274,8 @@ def _price(price: Price | None) -> str:
     if price is None:
         return ""
     dated = f", {price.source} {price.date}".rstrip()
-    return f"{price.count} × {price.gpu} at ${price.usd_per_gpu_hour:g} an hour{dated}"
+    gpus = f"{price.count} × {price.gpu}" if price.gpu else f"{price.count} GPU{'s' * (price.count != 1)}"
+    return f"{gpus} at ${price.usd_per_gpu_hour:g} an hour{dated}"
 
 
 def _machine(machine: Machine) -> str:

@@ -27,7 +27,7 @@ _RATES: Final = MappingProxyType(
 )
 _ERRORS = "error_rate"
 _SHARES = frozenset({_ERRORS, "pass_rate"})
-_DOLLARS = frozenset({"cost_per_1k", "cost_per_1k_usd", "usd_per_1k_passed"})
+DOLLARS = frozenset({"cost_per_1k", "cost_per_1k_usd", "usd_per_1k_passed"})
 _ABSOLUTE = re.compile(r"\s*(?P<name>[a-z0-9_.]+)?\s*(?P<sign>[<>])=?\s*(?P<value>.+?)\s*")
 _FEWEST_TRIALS = 3
 
@@ -122,7 +122,7 @@ def absolute(name: str, sign: str, value: str) -> Absolute:
     if (sign == ">") != higher:
         right = ">" if higher else "<"
         raise UsageError(f"{name} is better {'higher' if higher else 'lower'}: write {name}{right}")
-    text = value.strip().removeprefix("$" if name in _DOLLARS else "")
+    text = value.strip().removeprefix("$" if name in DOLLARS else "")
     factor = 1.0
     for unit, times in _units(name):
         if text.endswith(unit):
@@ -165,6 +165,8 @@ def _example(name: str) -> str:
 
 def _unknown(name: str, names: Sequence[str]) -> str:
     near = get_close_matches(name, names, n=1)
+    if f"{name}_p95" in names:
+        near = [f"{name}_p95"]
     hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names[:8])}, …"
     return f"no limit can be set on {name!r}; {hint}"
 
@@ -182,7 +184,7 @@ def _checked(limit: Absolute, row: Summary) -> Checked:
         return _errors(limit, row)
     found = _estimate(limit.name, row)
     if found is None or (found.value is None and found.n >= found.needs):
-        advice = "; a price takes --gpu or --gpu-price" if limit.name in _DOLLARS else ""
+        advice = "; a price takes --gpu or --gpu-price" if limit.name in DOLLARS else ""
         raise UsageError(f"{row.point.label} has no {limit.name}{advice}")
     if found.value is None:
         raise InvalidMeasurement(

@@ -33,8 +33,18 @@ def found(store: Store, options: Options) -> Iterator[RunDir]:
 
 
 def unfinished(store: Store, options: Options) -> RunDir | None:
-    """The newest of them that isn't finished and that nobody measures now; None: there is none."""
-    return next((one for one in found(store, options) if not finished(one) and not one.live), None)
+    """The newest of them that isn't finished and that nobody measures now; None: there is none.
+
+    Arms that are measured in turn go on in pairs, never alone.
+    """
+    return next(
+        (
+            one
+            for one in found(store, options)
+            if one.plan().pairing is None and not finished(one) and not one.live
+        ),
+        None,
+    )
 
 
 def nothing_to_resume(options: Options) -> str:

@@ -177,6 +177,8 @@ def _unfit(base: Manifest, run: Run, *, cost: bool) -> str:
         return "is invalid"
     if run.manifest.capacity:
         return "is a capacity search"
+    if run.manifest.pairing is not None:
+        return "is an arm of two that were measured in turn"
     reasons = strict_obstacles(base, run.manifest, cost=cost)
     return f"has {reasons[0]}" if reasons else ""
 

@@ -16,9 +16,11 @@ from benchsuite.ab import side, turns
 from benchsuite.ab.known import until_known
 from benchsuite.ab.turns import SPARE, Ask, in_turn
 from benchsuite.asked import Options
+from benchsuite.conclude import recover
 from benchsuite.engine.trial import Interrupt
-from benchsuite.errors import NotComparable, UsageError
+from benchsuite.errors import InvalidMeasurement, NotComparable, StoreError, UsageError
 from benchsuite.pairs import Arm, default_metrics, pairs_of
+from benchsuite.resume import found, unfinished
 from benchsuite.simulator import SimConfig, read_truth, running
 from benchsuite.stats.series import MEASURES
 from benchsuite.store.check import check
@@ -150,6 +152,8 @@ def test_it_ends_as_soon_as_all_is_known(servers, tmp_path):
     ready(runs[0].manifest, runs[1].manifest)
     with pytest.raises(UsageError, match="no metric called"):
         until_known(["ttfx"], 0.05)[0](runs[0].manifest, runs[1].manifest)
+    with pytest.raises(InvalidMeasurement, match="ttft_p90 takes 36 answered requests a trial"):
+        until_known(["ttft_p90"], 0.05)[0](runs[0].manifest, runs[1].manifest)
     found = pairs_of(*(Arm(run_dir=store.select(run.manifest.run_id), manifest=run.manifest) for run in runs),
                      ("ttft_p50", "ttft_p90"))  # fmt: skip
     ours, theirs = found.pairs["ttft_p50", 0]
@@ -267,6 +271,15 @@ def test_what_ended_early_goes_on_with_the_pair_that_it_was_at(servers, tmp_path
         measured(arms(servers), store, resume=True)
 
 
+def test_what_is_recovered_of_two_arms_is_whole_pairs(servers, tmp_path):
+    store = Store(tmp_path / "store")
+    with pytest.raises(Stopped):
+        measured(arms(servers), store, at=("B", 3), crash=True)
+    found = recover(store, lambda told: None)
+    assert [run.status for run in found] == ["recovered"] * 2
+    assert all({info.trial for info in run.manifest.trials} == {1, 2} for run in found)
+
+
 def test_what_cannot_be_measured_in_turn_is_refused(servers, tmp_path):
     store = Store(tmp_path / "store")
     one, other = arms(servers)
@@ -278,7 +291,80 @@ def test_what_cannot_be_measured_in_turn_is_refused(servers, tmp_path):
         measured((one, msgspec.structs.replace(other, workload=batch)), store)
     with pytest.raises(UsageError, match="--restart is for engines that benchsuite starts"):
         measured((one, other), store, restarts=True)
+    with pytest.raises(UsageError, match="--budget takes a price of both"):
+        measured((one, other), store, usd=1.0)
     assert store.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"concurrency": (3,)}, r"another concurrency \(2 and 3\)"),
+        ({"requests": REQUESTS + 1}, r"other requests \(8 and 9\)"),
+        ({"warm_up_seconds": 1.0}, "other warm up seconds"),
+        ({"seed": 7}, r"another seed \(0 and 7\)"),
+        ({"cache": ("cold", "shared")}, "other points"),
+    ],
+    ids=str,
+)
+def test_arms_that_would_be_sent_something_else_are_refused(servers, tmp_path, changes, said):
+    store = Store(tmp_path / "store")
+    one, other = arms(servers)
+    other = msgspec.structs.replace(other, workload=msgspec.structs.replace(WORKLOAD, **changes))
+    with pytest.raises(NotComparable, match=said):
+        measured((one, other), store)
+    assert store.runs() == []
+
+
+def test_what_can_never_be_told_ends_it_and_is_stored_as_it_was_measured(servers, tmp_path):
+    def look(base, other, pairs):
+        raise InvalidMeasurement("too few answers")
+
+    store = Store(tmp_path / "store")
+    with pytest.raises(InvalidMeasurement, match="too few answers"):
+        measured(arms(servers), store, look=look)
+    runs = [run_dir.run() for run_dir in store.runs()]
+    complete(store, runs, 2)
+    assert {run.decision for run in runs} == {None}
+
+
+def test_only_the_very_same_question_is_gone_on_with(servers, tmp_path):
+    store, two = Store(tmp_path / "store"), arms(servers)
+    measured(two, store, at=("B", 2), purpose="noise")
+    for changes in ({}, {"purpose": "gate"}, {"purpose": "noise", "looks": (4,)}):
+        with pytest.raises(UsageError, match="nothing to resume"):
+            measured(two, store, resume=True, **changes)
+    # An arm is no run that could be gone on with alone.
+    alone = msgspec.structs.replace(two[0], workload=msgspec.structs.replace(WORKLOAD, trials=4))
+    assert len(list(found(store, alone))) == 1 and unfinished(store, alone) is None
+    runs = measured(two, store, resume=True, purpose="noise")
+    complete(store, runs, 4)
+
+
+def test_an_arm_that_has_become_another_build_is_not_gone_on_with(servers, tmp_path):
+    store, two = Store(tmp_path / "store"), arms(servers)
+    other = store.select(measured(two, store, at=("B", 2))[1].manifest.run_id)
+    plan = other.plan()
+    older = msgspec.structs.replace(plan.identity, version="0.0.1")
+    other.replan(msgspec.structs.replace(plan, identity=older))
+    with pytest.raises(
+        UsageError, match=rf"run {other.run_id} was begun with another server \(.* 0\.0\.1, now"
+    ):
+        measured(two, store, resume=True)
+    # Nothing was touched: it goes on with the build that it was begun with.
+    other.replan(plan)
+    complete(store, measured(two, store, resume=True), 4)
+
+
+def test_what_another_has_finished_meanwhile_is_left_as_it_is(servers, tmp_path, monkeypatch):
+    store, two = Store(tmp_path / "store"), arms(servers)
+    first = measured(two, store, at=("B", 2))
+    which = tuple(store.select(run.manifest.run_id) for run in first)
+    complete(store, measured(two, store, resume=True), 4)
+    monkeypatch.setattr(turns, "_unfinished", lambda *_: which)
+    with pytest.raises(StoreError, match="has just finished"):
+        measured(two, store, resume=True)
+    complete(store, [run_dir.run() for run_dir in which], 4)
 
 
 def test_what_is_looked_at_by_default():

@@ -110,7 +110,11 @@ INSIDE = {
 }
 ESTIMATE = {
     **dict.fromkeys(("run", "dry run"), ("2 points × 3 trials, about 42 s, 9,593 tokens in, 4,797 out",)),
-    **dict.fromkeys(("ab", "gate"), ("4 to 12 pairs of trials, measured in turn: about 2 min to 5 min",)),
+    "ab": (
+        "A and B are the same target: what differs between them is noise",
+        "4 to 12 pairs of trials, measured in turn: about 2 min to 5 min",
+    ),
+    "gate": ("4 to 12 pairs of trials, measured in turn: about 2 min to 5 min",),
     "gate noise": ("8 pairs of trials, measured in turn: about 4 min",),
 }
 """What a run says before anything that can go wrong."""

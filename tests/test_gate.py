@@ -8,15 +8,20 @@ import msgspec
 import pytest
 
 from benchsuite import gate
+from benchsuite.ab.turns import Ask
 from benchsuite.asked import Options
+from benchsuite.baseline import against_history, earlier_runs, numbers_of
 from benchsuite.cli import main
 from benchsuite.engine.trial import Interrupt
-from benchsuite.errors import StoreError
-from benchsuite.gate import earlier_runs
+from benchsuite.errors import NotComparable, StoreError
+from benchsuite.gate import Gate
+from benchsuite.limits import Limits, parse_limits
+from benchsuite.pairs import Arm, Numbers
 from benchsuite.run import run
 from benchsuite.simulator import SimConfig, running
 from benchsuite.store.runs import Store, as_json, new_run_id
-from benchsuite.types import Workload
+from benchsuite.telemetry.machine import fingerprint
+from benchsuite.types import Estimate, Pairing, Workload
 
 PASSES, FAILS, USAGE, INVALID, NOTHING, UNDECIDED, BUG = 0, 1, 2, 3, 4, 5, 70
 REQUESTS = 40
@@ -112,6 +117,60 @@ def test_noise_is_known_afterwards_and_limits_below_it_are_refused(server, tmp_p
     assert gate.known_noise(store, manifest, restarts=True) is None
     other = msgspec.structs.replace(manifest, workload=longer)
     assert gate.known_noise(store, other, restarts=False) is None
+    # Where the limit itself must be shown exceeded to fail, no limit is too low to be seen.
+    asked = Gate(limits=Limits(fail_on="limit"))
+    ready, _ = gate.watching(asked, store, Ask(purpose="gate"))
+    assert "can be seen here" in ready(manifest, manifest)
+    # What was interrupted, or isn't sound, tells nothing of the noise.
+    for changes in ({"verdict": "invalid"}, {"status": "interrupted"}):
+        for run_dir in store.runs():
+            known = msgspec.structs.replace(run_dir.run(), **changes)
+            (run_dir.path / "run.json").write_bytes(as_json(known))
+            break
+        assert gate.known_noise(store, manifest, restarts=False) is None
+        known = msgspec.structs.replace(known, verdict="valid", status="finished")
+        (run_dir.path / "run.json").write_bytes(as_json(known))
+        assert gate.known_noise(store, manifest, restarts=False) is not None
+
+
+def test_a_limit_on_what_is_not_looked_at_is_told(measured, tmp_path):
+    manifest, store = measured[1].run().manifest, Store(tmp_path / "empty")
+
+    def told(limit, *metrics):
+        asked = Gate(limits=parse_limits([limit]), metrics=metrics)
+        return gate.watching(asked, store, Ask(purpose="gate"))[0](manifest, manifest)
+
+    # Not told: `ttft` is on its p50 and p90, which are looked at.
+    assert "has no effect" not in told("ttft=5%") and "has no effect" not in told("tpot_p50=5%")
+    assert "the limit on requests_per_s has no effect" in told("requests_per_s=5%")
+    assert "the limit on ttft_p90 has no effect" in told("ttft_p90=5%", "ttft_p50")
+
+
+def test_a_budget_that_ends_before_two_pairs_decides_nothing(server, tmp_path, capsys):
+    base = server()
+    assert gated("noise", base, *ASKED, "--store", str(tmp_path / "noise"), "--time", "0.1s") == INVALID
+    assert "before two pairs were measured" in capsys.readouterr().err
+    words = [base, "--against", base, *ASKED, "--store", str(tmp_path), "--time", "0.1s"]
+    assert gated(*words, "--limit", "error_rate<1%") == UNDECIDED
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "it ended before two pairs were measured" in shown
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("ttft_p50,cost_per_1k_usd", "a price takes --gpu"),
+        ("ttft_from_due_p50", "when requests are due"),
+        ("pass_rate", "checks no answer"),
+    ],
+)
+def test_a_metric_that_such_runs_lack_is_refused_before_anything_is_measured(
+    server, tmp_path, capsys, metric, said
+):
+    base = server()
+    words = [base, "--against", base, *ASKED, "--store", str(tmp_path), "--metric", metric]
+    assert main(["gate", *words]) == USAGE
+    assert said in capsys.readouterr().err and Store(tmp_path).runs() == []
 
 
 # ---------------------------------------------------------------- stored runs
@@ -201,6 +260,38 @@ def test_a_history_of_nine_or_of_another_workload_is_none(measured, capsys):
     assert "holds 0 comparable runs" in told and "workloads w@1 and third@1" in told
 
 
+def test_another_store_of_this_machine_is_a_history_and_one_of_another_machine_is_none(
+    measured, tmp_path, capsys
+):
+    store, first = measured
+    for _ in range(9):
+        copied(store, first)
+    shutil.copytree(store.path, tmp_path / "cache")
+    # A store of its own, which calls this machine something else.
+    fresh = Store(tmp_path / "fresh")
+    fresh.prepare()
+    machine = fingerprint(fresh.path)
+    assert machine.id != first.run().manifest.machine.id
+    shutil.copytree(first.path, fresh.path / first.run_id)
+    mine = copied(fresh, fresh.select(first.run_id), machine=machine)
+    shutil.rmtree(fresh.path / first.run_id)
+    words = ["gate", "--run", mine.run_id, "--store", str(fresh.path), "--baseline", str(tmp_path / "cache")]
+    assert main(words) == PASSES
+    (tmp_path / "cache" / ".salt").write_bytes(b"somebody else's")
+    capsys.readouterr()
+    assert main(words) == NOTHING
+    assert "another client machine" in capsys.readouterr().err
+
+
+def test_arms_of_an_ab_are_no_history(measured):
+    store, first = measured
+    pairing = Pairing(id="x", arm="A", partner="y", purpose="gate")
+    for _ in range(12):
+        copied(store, first, pairing=pairing)
+    last = copied(store, first)
+    assert main(["gate", "--run", last.run_id, "--store", str(store.path), "--baseline", "latest"]) == NOTHING
+
+
 def test_an_invalid_run_is_refused_whatever_it_is_held_against(measured, capsys):
     store, first = measured
     bad = copied(store, first, verdict="invalid")
@@ -242,12 +333,54 @@ def test_baselines_are_named_by_run_label_folder_and_file(measured, tmp_path):
     assert ids("branch:main") == whole[1:4] and ids("branch:main~1") == whole[2:4]
     assert ids("branch:feature/x") == [last.run_id]
     assert ids(str(store.path)) == whole and ids(str(first.path)) == [first.run_id]
-    written = tmp_path / "base.json"
-    assert main(["show", "latest", "--format", "json", "-o", str(written), "--store", str(store.path)]) == 0
-    assert ids(str(written)) == [last.run_id]
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    for number, each in enumerate((first, last)):
+        words = ["show", each.run_id, "--format", "json", "-o", str(folder / f"{number}.json")]
+        assert main([*words, "--store", str(store.path)]) == 0
+    assert ids(str(folder)) == [last.run_id, first.run_id]
+    assert ids(str(folder / "0.json")) == [first.run_id]
     for nothing in ("branch:nope", "zzz"):
         with pytest.raises(StoreError):
             earlier_runs(store, nothing)
+
+
+def test_what_has_no_number_is_never_passed_over(measured, capsys, monkeypatch):
+    _, first = measured
+    arm = Arm(run_dir=first, manifest=first.run().manifest)
+    same = {("ttft_p50", 0): ((10.0, 10.1, 10.2, 10.3), (10.0, 10.1, 10.2, 10.3))}
+    monkeypatch.setattr(gate, "pairs_of", lambda *_: Numbers(pairs=same, few={}, alpha=0.05))
+    assert gate.decided(Gate(metrics=("ttft_p50",)), arm, arm, 4).verdict == "pass"
+    found = gate.decided(Gate(metrics=("ttft_p50", "tpot_p50")), arm, arm, 4)
+    assert [(row.metric, row.verdict) for row in found.judged] == [
+        ("ttft_p50", "pass"),
+        ("tpot_p50", "undecided"),
+    ]
+    assert found.verdict == "undecided"
+
+
+def test_a_run_is_held_against_what_was_before_it(measured, capsys):
+    store, first = measured
+    runs = [copied(store, first) for _ in range(11)]
+    words = ["--store", str(store.path), "--baseline", "latest"]
+    assert main(["gate", "--run", runs[8].run_id, *words]) == NOTHING
+    assert "holds 9 comparable runs" in capsys.readouterr().err
+    assert main(["gate", "--run", runs[9].run_id, *words]) == PASSES
+
+
+def test_a_history_lacks_a_metric_where_a_run_of_it_has_no_number(measured, capsys):
+    store, first = measured
+    known = first.run()
+    rates = {**known.summaries[0].rates, "requests_per_s": Estimate(value=0.0, n=1)}
+    none = msgspec.structs.replace(known.summaries[0], rates=rates)
+    names = ("requests_per_s", "output_tokens_per_s")
+    assert set(numbers_of(msgspec.structs.replace(known, summaries=(none,)), names)) == {(names[1], 0)}
+    history = [each.run() for each in (copied(store, first) for _ in range(9))]
+    last = copied(store, first)
+    history.append(msgspec.structs.replace(known, summaries=(none,)))
+    assert {row.metric for row in against_history(last, history, names[1:], named=True)} == {names[1]}
+    with pytest.raises(NotComparable, match="requests_per_s isn't known"):
+        against_history(last, history, names, named=True)
 
 
 # ---------------------------------------------------------------- everything else

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import nctdtr
 
-from benchsuite.stats.gate import Rule, detectable, look
+from benchsuite.stats.gate import Rule, detectable, look, uncertainty
 from benchsuite.stats.steady import holm
 
 SIGNS = (1, -1, 1, -1)
@@ -32,6 +32,11 @@ def test_one_metric_by_hand():
     half = T_95 * 0.01 / math.sqrt(3)
     assert (found.low, found.high) == pytest.approx((math.exp(0.05 - half), math.exp(0.05 + half)), abs=1e-5)
     assert (found.sd, found.pairs, found.limit) == (pytest.approx(0.011547, abs=1e-6), 4, 0.1)
+
+
+def test_how_far_a_standard_deviation_of_eight_pairs_may_be_off():
+    # Table of chi-squared, 7 degrees of freedom: 16.013 and 1.690.
+    assert uncertainty(8) == pytest.approx((math.sqrt(7 / 16.013), math.sqrt(7 / 1.690)), abs=1e-3)
 
 
 def test_students_sleep_data_one_sided():

@@ -45,6 +45,11 @@ class Side:
         self._stack.close()
         self.who = None
 
+    @property
+    def unpriced(self) -> bool:
+        """Nothing says what the arm costs."""
+        return self.manifest.price is None and self.manifest.token_price is None
+
     def usd(self) -> float:
         """What the arm has cost by now, as far as prices are known."""
         price, up_s = self.manifest.price, self.up_s

@@ -17,9 +17,9 @@ from benchsuite import resume
 from benchsuite.ab.side import Side
 from benchsuite.asked import Options
 from benchsuite.conclude import conclude, judged, owned
-from benchsuite.differences import obstacles
+from benchsuite.differences import another, asked_differently, obstacles, told_apart
 from benchsuite.engine.trial import Interrupt
-from benchsuite.errors import NotComparable, StoreError, UsageError
+from benchsuite.errors import InvalidMeasurement, NotComparable, StoreError, UsageError
 from benchsuite.forecast import Remaining, told_s
 from benchsuite.measure import Bench, planned, stepped
 from benchsuite.pairs import Arm
@@ -35,6 +35,9 @@ SPARE = 4
 
 _OURS = frozenset({"send_lag", "coalesced", "reader_lag", "clock_step"})
 """Warnings that are about the client: such a trial says nothing of either server."""
+
+_MAY_DIFFER = frozenset({"description", "reasoning", "seed", "slo"})
+"""What the arms may be asked differently: it changes no load, or is looked at elsewhere."""
 
 _WARM_UPS_A_START = 10_000
 """More than a run has warm-ups until it is interrupted: numbers of those that come after begin beyond."""
@@ -76,7 +79,10 @@ def in_turn(
     tell: Tell,
     interrupt: Interrupt,
 ) -> tuple[Run, Run]:
-    """Measure base and other in turn until `look` says that it is decided, or the pairs or a budget end."""
+    """Measure base and other in turn until `look` says that it is decided, or the pairs or a budget end.
+
+    Where `look` says that what was asked can't be told (InvalidMeasurement), both are stored nevertheless.
+    """
     if any(options.workload.batch for options in arms):
         raise UsageError("a batch API answers when it likes; two of them can't be measured in turn")
     if any(options.options.get("cache") == "explicit" for options in arms):
@@ -90,7 +96,12 @@ def in_turn(
         ]
         turns = _Turns((sides[0], sides[1]), ask, tell, interrupt)
         turns.begin(store, ready, stack)
-        whole, decision = turns.go(look)
+        failed: InvalidMeasurement | None = None
+        try:
+            whole, decision = turns.go(look)
+        except InvalidMeasurement as error:
+            # More pairs or another start would say the same.
+            whole, decision, failed = True, None, error
         base, other = (
             conclude(
                 side.run_dir,
@@ -100,6 +111,8 @@ def in_turn(
             )
             for side in sides
         )
+        if failed is not None:
+            raise failed
         return base, other
 
 
@@ -127,7 +140,7 @@ class _Turns:
 
         Their locks are held until `stack` ends.
         """
-        found = _unfinished(store, self.sides) if self._ask.resume else None
+        found = _unfinished(store, self.sides, self._ask) if self._ask.resume else None
         # The base comes last, so that its engine is still up when it is measured first.
         for side in reversed(self.sides):
             who = self._up(side)
@@ -142,8 +155,9 @@ class _Turns:
                 check_context(point, who.identity)
                 planned(side.manifest, side.options, point, "measure", 1)
         base, other = self.sides
-        if reasons := obstacles(base.manifest, other.manifest):
-            raise NotComparable(f"the two can't be compared: they have {'; '.join(reasons)}")
+        _check_alike(base.manifest, other.manifest)
+        if self._ask.usd is not None and any(side.unpriced for side in self.sides):
+            raise UsageError("--budget takes a price of both: --gpu NAME, --gpu-price USD, or --token-price")
         if text := ready(base.manifest, other.manifest):
             self._tell(Stage(name="measure", text=text))
         for side in self.sides:
@@ -152,8 +166,14 @@ class _Turns:
             for run_dir in found:
                 if not stack.enter_context(owned(run_dir)):
                     raise StoreError(f"another benchsuite goes on with run {run_dir.run_id}; let it")
+            if all(map(resume.finished, found)):
+                raise StoreError(f"another benchsuite has just finished run {found[0].run_id}")
             self._go_on(found)
             return
+        # `latest~1 latest` are base and other, whichever was up first.
+        ids = sorted(side.manifest.run_id for side in self.sides)
+        for side, run_id in zip(self.sides, ids, strict=True):
+            side.manifest = msgspec.structs.replace(side.manifest, run_id=run_id)
         name = new_run_id()
         for side, partner in ((base, other), (other, base)):
             pairing = Pairing(
@@ -175,8 +195,9 @@ class _Turns:
         plans = [run_dir.plan() for run_dir in found]
         kept = min((plan.pairing.kept if plan.pairing else () for plan in plans), key=len)
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        for side, plan in zip(self.sides, plans, strict=True):
+            _check_same(plan, side.manifest)
         for side, run_dir, plan in zip(self.sides, found, plans, strict=True):
-            resume.same_still(plan, side.manifest)
             assert plan.pairing is not None
             self._first = list(plan.pairing.first[: len(kept)])
             pairing = msgspec.structs.replace(plan.pairing, kept=kept, first=tuple(self._first))
@@ -317,10 +338,10 @@ class _Turns:
         """Would one more pair take more time or money than there is?"""
         ask, share = self._ask, 1 + 1 / pairs
         if ask.seconds is not None and (time.monotonic() - self._begun_s) * share > ask.seconds:
-            self._tell(Stage(name="measure", text=f"the {told_s(ask.seconds)} are over"))
+            self._tell(Stage(name="measure", text=f"the {told_s(ask.seconds)} wouldn't do for another pair"))
             return True
         if ask.usd is not None and sum(side.usd() for side in self.sides) * share > ask.usd:
-            self._tell(Stage(name="measure", text=f"the ${ask.usd:,.2f} are spent"))
+            self._tell(Stage(name="measure", text=f"the ${ask.usd:.4g} wouldn't do for another pair"))
             return True
         return False
 
@@ -329,13 +350,43 @@ def _of_arm(told: Stage | Progress, letter: str) -> Stage | Progress:
     return msgspec.structs.replace(told, arm=letter) if isinstance(told, Progress) else told
 
 
-def _unfinished(store: Store, sides: Sequence[Side]) -> tuple[RunDir, RunDir]:
-    """The newest two runs of these arms that were interrupted; a UsageError where there are none."""
+def _check_alike(base: Manifest, other: Manifest) -> None:
+    """NotComparable, unless both arms are sent the same, trial by trial."""
+    reasons = list(obstacles(base, other))
+    reasons += [another(each) for each in asked_differently(base, other) if each.name not in _MAY_DIFFER]
+    if base.seed != other.seed:
+        reasons.append(f"another seed ({base.seed} and {other.seed})")
+    if base.points != other.points and not reasons:
+        reasons.append("other points")
+    if reasons:
+        raise NotComparable(f"the two can't be compared: they have {'; '.join(reasons)}")
+
+
+def _check_same(begun: Manifest, now: Manifest) -> None:
+    """A UsageError where an arm has become another since it was begun: its pairs would be of two builds."""
+    resume.same_still(begun, now)
+    chosen, _ = told_apart(begun, now)
+    for each in chosen:
+        if not each.name.startswith("label "):
+            raise UsageError(
+                f"run {begun.run_id} was begun with another {each.name} ({each.base}, now {each.other}): "
+                "leave --resume out to measure anew"
+            )
+
+
+def _unfinished(store: Store, sides: Sequence[Side], ask: Ask) -> tuple[RunDir, RunDir]:
+    """The newest two runs of these arms, asked for the same, that were interrupted.
+
+    A UsageError where there are none.
+    """
     base, other = (side.options for side in sides)
     partners = {run_dir.run_id: run_dir for run_dir in resume.found(store, other)}
+    wanted = (ask.purpose, ask.looks, ask.restarts)
     for run_dir in resume.found(store, base):
         pairing = run_dir.plan().pairing
-        partner = partners.get(pairing.partner) if pairing is not None and pairing.arm == "A" else None
+        if pairing is None or (pairing.purpose, pairing.looks, pairing.restarts) != wanted:
+            continue
+        partner = partners.get(pairing.partner) if pairing.arm == "A" else None
         if partner is None or run_dir.live or partner.live:
             continue
         if not (resume.finished(run_dir) and resume.finished(partner)):

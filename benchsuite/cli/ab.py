@@ -57,6 +57,8 @@ def ab(ctx: click.Context, /, **given: Any) -> None:
     from benchsuite.store.runs import Store, default_store
 
     check_turns(given)
+    if given["as_json"]:
+        given["wanted"] = "json"
     ask = Ask(
         purpose="ab",
         looks=looks(given),
@@ -66,6 +68,8 @@ def ab(ctx: click.Context, /, **given: Any) -> None:
         resume=given["resume"],
     )
     two = arms(ctx, given, "ab")
+    if two[0] == two[1]:
+        click.echo("A and B are the same target: what differs between them is noise", err=True)
     say_if_unpriced(two[1])
     tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
     if given["dry_run"]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchsuite.cli.kinds import share
+from benchsuite.cli.output import check_writable
 from benchsuite.cli.run import INTERRUPTED, measured_run, say_if_unpriced
 from benchsuite.cli.run_asked import check_backend, options_of
 from benchsuite.cli.run_options import TYPED, run_options, typed
@@ -24,8 +25,9 @@ from benchsuite.cli.turns import (
 if TYPE_CHECKING:
     from benchsuite.ab.turns import Ask
     from benchsuite.asked import Options
+    from benchsuite.baseline import Aged
     from benchsuite.gate import Gate, Verdict
-    from benchsuite.store.runs import Store
+    from benchsuite.store.runs import RunDir, Store
     from benchsuite.types import Run
 
 FAILED, UNDECIDED = 1, 5
@@ -84,6 +86,9 @@ def gate(ctx: click.Context, /, **given: Any) -> None:
     """
     from benchsuite.store.runs import Store, default_store
 
+    check_writable(given["path"])
+    if given["as_json"]:
+        given["wanted"] = "json"
     store = Store(default_store(given["store_path"]))
     if given["target"][:1] == (NOISE,):
         _noise(ctx, {**given, "target": given["target"][1:]}, store)
@@ -116,15 +121,13 @@ def _asked(given: dict[str, Any]) -> "Gate":
 def _stored(asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict":
     """A stored run, against the history or against limits alone."""
     from benchsuite.errors import UsageError
-    from benchsuite.gate import against_history, concluded, earlier_runs
+    from benchsuite.gate import concluded
 
     if given["against"] or given["target"]:
         raise UsageError("--run judges a stored run: leave the target and --against out")
     run_dir = store.select(given["stored"])
     _held_against_something(asked, given)
-    aged = (
-        against_history(asked, run_dir, earlier_runs(store, given["baseline"])) if given["baseline"] else ()
-    )
+    aged = _aged(asked, given["baseline"], run_dir, store)
     return concluded(asked, run_dir.run(), aged=aged, history_fails=given["history_fails"])
 
 
@@ -132,6 +135,8 @@ def _held_against_something(asked: "Gate", given: dict[str, Any]) -> None:
     from benchsuite.errors import UsageError
 
     if not given["baseline"] and not asked.limits.absolute:
+        if len(given["target"]) == 2:
+            raise UsageError("two targets are named: the base goes behind --against (`ab` takes two)")
         raise UsageError(
             "say what it is held against: --against TARGET (measured beside it), --baseline latest (stored "
             "runs), or a limit of its own such as --limit 'ttft_p95<800ms'"
@@ -148,7 +153,7 @@ def _measured(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "
         except TargetError as error:
             if not given["baseline"]:
                 raise
-            click.echo(f"{error}; held against stored runs instead", err=True)
+            click.echo(f"{error}\nheld against stored runs instead", err=True)
     return _alone(ctx, asked, given, store)
 
 
@@ -159,6 +164,7 @@ def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Stor
     ask = _ask(given, "gate", asked.looks)
     two = arms(ctx, given, "gate", against=given["against"])
     say_if_unpriced(two[1])
+    _priced(asked, two[1])
     tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
     if given["dry_run"]:
         return None
@@ -189,21 +195,50 @@ def _stop_if_interrupted(ctx: click.Context, *runs: "Run") -> None:
 
 def _alone(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
     """Three new trials of the target, held against stored runs or against limits of its own."""
+    from benchsuite.baseline import check_length, earlier_runs
     from benchsuite.cli.run_sweep import tell_forecast
-    from benchsuite.gate import against_history, concluded, earlier_runs
+    from benchsuite.gate import concluded
 
     _held_against_something(asked, given)
     options = _options(ctx, given)
-    earlier = earlier_runs(store, given["baseline"]) if given["baseline"] else []
+    if given["baseline"]:
+        # Too few of any kind are too few; which of them are like this one is known afterwards.
+        check_length(len(earlier_runs(store, given["baseline"])))
     say_if_unpriced(options)
+    _priced(asked, options)
     tell_forecast([options], store, yes=given["yes"], ask=not given["dry_run"])
     if given["dry_run"]:
         return None
     run = measured_run(options, store)
     _stop_if_interrupted(ctx, run)
     run_dir = store.select(run.manifest.run_id)
-    aged = against_history(asked, run_dir, earlier) if given["baseline"] and run.verdict != "invalid" else ()
+    aged = _aged(asked, given["baseline"] if run.verdict != "invalid" else "", run_dir, store)
     return concluded(asked, run, aged=aged, history_fails=given["history_fails"])
+
+
+def _aged(asked: "Gate", baseline: str, run_dir: "RunDir", store: "Store") -> "tuple[Aged, ...]":
+    """A run against its history; empty where none is asked for."""
+    from benchsuite.baseline import against_history, earlier_runs
+
+    if not baseline:
+        return ()
+    names = asked.names(run_dir.run().manifest)
+    return against_history(run_dir, earlier_runs(store, baseline), names, named=bool(asked.metrics))
+
+
+def _priced(asked: "Gate", options: "Options") -> None:
+    """Refuse a limit in dollars before a server of the user's own is measured, where no price is stated."""
+    from benchsuite.driver import load
+    from benchsuite.errors import UsageError
+    from benchsuite.limits import DOLLARS
+    from benchsuite.money.gpus import price_of
+    from benchsuite.shown import public_host
+
+    limits = [limit for limit in asked.limits.absolute if limit.name in DOLLARS]
+    stated = price_of(options.gpu, options.gpu_price) or options.token_price or options.price_as
+    url = options.url or load(options.backend, options.options).default_url
+    if limits and not stated and not public_host(url):
+        raise UsageError(f"the limit {limits[0].text} takes a price: --gpu NAME or --gpu-price USD")
 
 
 def _options(ctx: click.Context, given: dict[str, Any]) -> "Options":
@@ -241,11 +276,19 @@ def _show(found: "Verdict", given: dict[str, Any]) -> None:
 def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
     """A server against itself: what a gate can see there, and what that takes."""
     from benchsuite.cli import output
-    from benchsuite.errors import InvalidMeasurement
+    from benchsuite.errors import InvalidMeasurement, UsageError
     from benchsuite.gate import noise_of, seen_least, watching, why_not
     from benchsuite.report.gate import noise_screen
 
     check_turns(given)
+    if len(given["target"]) > 1:
+        raise UsageError("`gate noise` measures one target against itself; name no other")
+    for name in ("against", "baseline", "stored", "only_a", "only_b"):
+        if given[name]:
+            option = {"stored": "--run", "only_a": "--a", "only_b": "--b"}.get(name, f"--{name}")
+            raise UsageError(f"`gate noise` measures a target against itself: leave {option} out")
+    if given["wanted"] != "table":
+        raise UsageError("`gate noise` has a table alone; `results --json` has its two runs")
     asked = _asked({**given, "pairs": given["pairs"] or _NOISE_PAIRS})
     ask = _ask(given, "noise", (asked.looks[-1],))
     two = arms(ctx, given, "gate")
@@ -258,8 +301,10 @@ def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
     if why := why_not(base, other):
         raise InvalidMeasurement(why)
     noise = noise_of(store.select(base.manifest.run_id), store.select(other.manifest.run_id))
+    if not noise.sd:
+        raise InvalidMeasurement("it ended before two pairs were measured, which is what noise takes")
     gate_of = _asked({**given, "pairs": None})
-    least = seen_least(gate_of, noise, base.manifest.points)
+    least = seen_least(gate_of, noise, base.manifest)
     text = noise_screen(
         noise,
         least,
@@ -275,7 +320,7 @@ def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
 def _cost(base: "Run", other: "Run", pairs: int) -> str:
     """What a gate of so many pairs would take, going by these."""
     from benchsuite.forecast import told_s, usd_in_words
-    from benchsuite.gate import took_s, took_usd
+    from benchsuite.pairs import took_s, took_usd
 
     done = max(1, len(base.manifest.pairing.kept) if base.manifest.pairing else 1)
     usd = took_usd(base, other)

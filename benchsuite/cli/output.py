@@ -1,5 +1,6 @@
 """Where a command's text goes: how wide it may be, whether with colour, which file, and paths as shown."""
 
+import errno
 import os
 import shutil
 import sys
@@ -35,6 +36,18 @@ def write(text: str, path: str | None) -> None:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise unwritable(path, error) from None
+
+
+def check_writable(path: str | None) -> None:
+    """Refuse a file whose folder isn't there, or that is one, before anything is measured for it."""
+    if path is None:
+        return
+    folder = Path(path).parent
+    number = errno.EISDIR if Path(path).is_dir() else 0 if folder.is_dir() else errno.ENOENT
+    if not number and not os.access(path if Path(path).exists() else folder, os.W_OK):
+        number = errno.EACCES
+    if number:
+        raise unwritable(path, OSError(number, os.strerror(number)))
 
 
 def unwritable(path: str, error: OSError) -> click.UsageError:

@@ -26,6 +26,8 @@ EVERY: Final = 4
 MOST_PAIRS: Final = 12
 _DECIDED: Final = ("trials", "batch_api", "sweep", "order")
 """Options of `run` that measuring in turn decides itself."""
+_OF_BOTH: Final = ("resume", "dry_run", "as_json", "yes", "store_path", "margin", "wanted", "path")
+"""What is asked once, and not of an arm."""
 
 turn_options: Final = (
     click.option("--pairs", type=one_or_more, metavar="N", help="At most so many; looked at every 4. [12]"),
@@ -77,8 +79,12 @@ def with_options(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
 
 def check_turns(given: dict[str, Any]) -> None:
     """Refuse what has nothing to say here: a UsageError."""
+    from benchsuite.cli import output
     from benchsuite.errors import UsageError
 
+    output.check_writable(given["path"])
+    if given["time_s"] == 0:
+        raise UsageError("--time must be more than 0")
     for name in _DECIDED:
         if given[name]:
             option = f"--{name.replace('_', '-')}"
@@ -139,7 +145,13 @@ def _with_extra(ctx: click.Context, words: tuple[str, ...], extra: str, option: 
         more = shlex.split(extra)
     except ValueError:
         raise UsageError(f"{option}: a quotation mark isn't closed") from None
-    return dict(ctx.command.make_context(ctx.info_name, [*words, *more], parent=ctx.parent).params)
+    params = dict(ctx.command.make_context(ctx.info_name, [*words, *more], parent=ctx.parent).params)
+    command = ctx.command
+    own = (*(command.own if isinstance(command, TurnsCommand) else ()), *_OF_BOTH)
+    for param in command.params:
+        if param.name in own and params[param.name] != ctx.params[param.name]:
+            raise UsageError(f"{option}: {param.opts[-1]} isn't an option of one arm: leave it outside")
+    return params
 
 
 def tell_plan(two: "tuple[Options, Options]", looked: tuple[int, ...], *, yes: bool, ask: bool) -> None:

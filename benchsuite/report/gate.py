@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from benchsuite.gate import Aged, Noise, Verdict
+from benchsuite.baseline import Aged
+from benchsuite.differences import differs_in
+from benchsuite.gate import Noise, Verdict
 from benchsuite.limits import Checked
 from benchsuite.report.compare import title
 from benchsuite.report.markdown import escaped, markdown_row
@@ -12,7 +14,7 @@ from benchsuite.report.points import Column
 from benchsuite.report.render import table, words
 from benchsuite.report.screen import short_id
 from benchsuite.report.units import NOTHING, dollars, number, rounded, several
-from benchsuite.stats.gate import POWER
+from benchsuite.stats.gate import POWER, uncertainty
 from benchsuite.stats.series import MEASURES
 from benchsuite.store.runs import as_json
 from benchsuite.types import Decided, Estimate, Judged, Point, Run
@@ -95,7 +97,9 @@ def _reasons(found: Verdict) -> Iterator[str]:
             after = f"after {found.decision.pairs} pairs"
             yield f"{after} {several(parts)}" if parts else f"{after} nothing can be said"
         elif wanted == "pass":
-            yield f"no metric is as much slower as its limit, after {found.decision.pairs} pairs"
+            yield f"every metric is less slow than its limit, after {found.decision.pairs} pairs"
+    elif found.base is not None and wanted == "undecided":
+        yield "it ended before two pairs were measured"
     for row in found.checked:
         if row.verdict == wanted and wanted != "pass":
             word = "is broken" if wanted == "fail" else "is neither shown kept nor broken"
@@ -214,6 +218,14 @@ def _notes(found: Verdict) -> Iterator[str]:
             "build's. Of unchanged builds about 3 to 6 % are alarmed → --against TARGET measures both"
         )
     yield from dict.fromkeys(row.note for row in found.checked if row.note)
+    if found.base is not None:
+        differs = differs_in(found.base.manifest, found.other.manifest)
+        told = [f"{each.name} ({each.base} → {each.other})" for each in differs if each.name != "address"]
+        yield (
+            f"B differs from A in {several(told)}"
+            if told
+            else "B differs from A in nothing that was recorded"
+        )
     for letter, run in (("A", found.base), ("B", found.other)):
         if run is not None:
             name = f"{letter}: " if found.base is not None else ""
@@ -260,8 +272,10 @@ def noise_screen(
         Column(heading=(name,), cells=tuple(cells), left=not at, whole=True)
         for at, (name, cells) in enumerate(zip(heading, zip(*rows, strict=True), strict=True))
     ]
+    fewest, most = uncertainty(noise.pairs)
     notes = [
-        f"from {noise.pairs} pairs of the same server against itself (run {short_id(noise.run_id)})",
+        f"from {noise.pairs} pairs of the same server against itself (run {short_id(noise.run_id)}); with so "
+        f"many, a true sd may be {fewest:.1f} to {most:.1f} times the one found",
         f"such a gate takes {cost}",
         "a gate of this target and workload refuses limits below these",
     ]
