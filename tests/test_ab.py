@@ -19,14 +19,13 @@ from benchsuite.asked import Options
 from benchsuite.conclude import recover
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import InvalidMeasurement, NotComparable, StoreError, UsageError
-from benchsuite.pairs import Arm, default_metrics, pairs_of
+from benchsuite.pairs import Arm, pairs_of
 from benchsuite.resume import found, unfinished
 from benchsuite.simulator import SimConfig, read_truth, running
-from benchsuite.stats.series import MEASURES
 from benchsuite.store.check import check
 from benchsuite.store.names import place_of
 from benchsuite.store.runs import Store
-from benchsuite.types import Point, Progress, Warning, Workload
+from benchsuite.types import Progress, Warning, Workload
 
 REQUESTS = 8
 WORKLOAD = Workload(
@@ -367,19 +366,6 @@ def test_what_another_has_finished_meanwhile_is_left_as_it_is(servers, tmp_path,
     complete(store, [run_dir.run() for run_dir in which], 4)
 
 
-def test_what_is_looked_at_by_default():
-    closed = Point(index=0, prompt_tokens=9, output_tokens=9, concurrency=4)
-    open_loop = msgspec.structs.replace(closed, concurrency=None, rate=2.0)
-    assert default_metrics([closed]) == (
-        *("ttft_p50", "ttft_p90", "tpot_p50", "tpot_p90", "e2e_p50", "e2e_p90", "output_tokens_per_s"),
-    )
-    assert default_metrics([open_loop])[:2] == ("ttft_from_due_p50", "ttft_from_due_p90")
-    assert set(default_metrics([msgspec.structs.replace(closed, stream=False)])) == {
-        *("e2e_p50", "e2e_p90", "output_tokens_per_s"),
-    }
-    assert set(default_metrics([closed])) <= set(MEASURES)
-
-
 def test_the_command_shows_the_difference_and_goes_on_after_ctrl_c(servers, tmp_path):
     words = [sys.executable, "-m", "benchsuite", "ab", f"sim@{servers[0].url}", f"sim@{servers[1].url}"]
     words += ["--prompt-tokens", "40", "--output-tokens", "4", "--concurrency", "2", "--requests", "40"]
@@ -398,22 +384,3 @@ def test_the_command_shows_the_difference_and_goes_on_after_ctrl_c(servers, tmp_
     assert "pairs are done" in done.stderr and "A [1/1] 2 in flight, trial 4 of 4" in done.stderr
     shown = " ".join(done.stdout.split())
     assert "worse in TTFT p50" in shown and "TTFT p50" in shown
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["sim@http://127.0.0.1:1", "--pairs", "5"], "--pairs goes by fours"),
-        (["sim@http://127.0.0.1:1", "--trials", "3"], "--pairs says how many trials"),
-        (["local", "sim", "openai@http://127.0.0.1:1"], "3 targets are named"),
-        (["sim@http://127.0.0.1:1", "--b", "--model 'x"], "a quotation mark isn't closed"),
-        (["sim@http://127.0.0.1:1", "--model", "a,b,c"], "3 targets are named"),
-        (["sim@http://127.0.0.1:1", "--b", "--concurrency 7 --workload nope"], "nope"),
-    ],
-)
-def test_what_makes_no_sense_is_said_in_a_line(words, said, tmp_path, capsys):
-    from benchsuite.cli import main
-
-    assert main(["ab", *words, "--store", str(tmp_path)]) == 2
-    told = capsys.readouterr().err
-    assert said in told and len(told.strip().splitlines()) == 1

@@ -81,3 +81,20 @@ def test_latest_is_the_other_arm_whichever_was_up_first(tmp_path, capsys):
     arms = [Store(tmp_path).select(name).run().manifest for name in ("latest~1", "latest")]
     assert [arm.url for arm in arms] == [base.url, other.url]
     assert [arm.pairing.arm for arm in arms] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sim@http://127.0.0.1:1", "--pairs", "5"], "--pairs goes by fours"),
+        (["sim@http://127.0.0.1:1", "--trials", "3"], "--pairs says how many trials"),
+        (["local", "sim", "openai@http://127.0.0.1:1"], "3 targets are named"),
+        (["sim@http://127.0.0.1:1", "--b", "--model 'x"], "a quotation mark isn't closed"),
+        (["sim@http://127.0.0.1:1", "--model", "a,b,c"], "3 targets are named"),
+        (["sim@http://127.0.0.1:1", "--b", "--concurrency 7 --workload nope"], "nope"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_line(words, said, tmp_path, capsys):
+    assert main(["ab", *words, "--store", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert said in told and len(told.strip().splitlines()) == 1
