@@ -60,6 +60,8 @@ def test_a_server_that_is_ten_percent_slower_fails(server, tmp_path, capsys, num
     assert gated(slower, "--against", base, *ASKED, "--store", str(tmp_path)) == FAILS
     shown = " ".join(capsys.readouterr().out.split())
     assert "FAIL: sim-model on benchsuite-sim" in shown and "slower in " in shown
+    # Ten percent are above the tolerance, and just at the limit.
+    assert "above the tolerance)" in shown
     runs = [run_dir.run() for run_dir in Store(tmp_path).runs()]
     assert {one.decision.verdict for one in runs if one.verdict != "invalid"} == {"fail"}
     # Stored, it says the same, and how it was measured.

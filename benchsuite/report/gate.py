@@ -88,7 +88,8 @@ def _reasons(found: Verdict) -> Iterator[str]:
         judged = [row for row in found.decision.judged if row.verdict == wanted]
         if wanted == "fail" and judged:
             parts = [
-                f"{_at(found, row)} by {_slower(row.ratio)} (at least {_slower(row.low)})" for row in judged
+                f"{_at(found, row)} by {_slower(row.ratio)} (at least {_slower(row.low)}, {_exceeded(row)})"
+                for row in judged
             ]
             yield f"slower in {several(parts)} after {found.decision.pairs} pairs"
         elif wanted == "undecided" and found.decision.verdict == "undecided":
@@ -110,6 +111,12 @@ def _reasons(found: Verdict) -> Iterator[str]:
         yield f"slower than the last {alarms[0].runs} runs in {several(parts)}"
     elif found.aged and wanted == "pass":
         yield f"within the band of the last {found.aged[0].runs} runs"
+
+
+def _exceeded(row: Judged) -> str:
+    """What the lower bound of a slowdown that failed is above."""
+    beyond = row.low is not None and row.low > 1 + row.limit
+    return "above the limit" if beyond else "above the tolerance"
 
 
 def _at(found: Verdict, row: Judged | Aged) -> str:
