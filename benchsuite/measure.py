@@ -57,16 +57,20 @@ def measure(bench: Bench, steps: Sequence[Step]) -> bool:
     options = bench.options
     remaining = Remaining(manifest.workload, manifest.points, steps, options.material, options.runs_after)
     for number, step in enumerate(steps):
-        if not stepped(bench, step, reuse, remaining):
+        records = stepped(bench, step, reuse, remaining)
+        if records is None:
             return False
         if not step.trial and not number and len(steps) > 1:
             text = f"about {told_s(remaining.total_s())} to go, as fast as the warm-up was"
             bench.tell(Stage(name="warm_up", text=text))
+        wait_as_asked(records, bench)
     return True
 
 
-def stepped(bench: Bench, step: Step, reuse: dict[int, bool], remaining: Remaining) -> bool:
-    """One step, after a warm-up also the rest that the server asks for; False: interrupted.
+def stepped(
+    bench: Bench, step: Step, reuse: dict[int, bool], remaining: Remaining
+) -> Sequence[dict[str, Any]] | None:
+    """One step: what was recorded of it if it was a warm-up; None: interrupted.
 
     `reuse`: by point, whether the server keeps connections, as far as it was learned; what is learned now is
     added. `remaining` hears how long it took.
@@ -77,15 +81,14 @@ def stepped(bench: Bench, step: Step, reuse: dict[int, bool], remaining: Remaini
     point = bench.manifest.points[step.point]
     done = measured(bench, point, step, reuse.get(step.point), remaining)
     if any(worker.stopped for worker in done.workers) or not done.workers:
-        return False
+        return None
     if done.reuse is not None:
         reuse[step.point] = done.reuse
     remaining.past(step)
-    if not step.trial:
-        records = _warm_up_records(bench, step)
+    records = [] if step.trial else _warm_up_records(bench, step)
+    if records:
         remaining.learn(step.point, _e2e_s(records))
-        _wait_as_asked(records, bench)
-    return True
+    return records
 
 
 def measured(
@@ -205,7 +208,7 @@ def _e2e_s(records: Sequence[dict[str, Any]]) -> float | None:
     return sum(found) / len(found) / 1e9 if found else None
 
 
-def _wait_as_asked(records: Sequence[dict[str, Any]], bench: Bench) -> None:
+def wait_as_asked(records: Sequence[dict[str, Any]], bench: Bench) -> None:
     """After a warm-up, wait until no refusal of it asks to be left alone any more, but not for the user."""
     asked = [(one["end_ns"], granted_s(one["http_status"], one["retry_after_s"])) for one in records]
     until_ns = max((end_ns + int(wait_s * 1e9) for end_ns, wait_s in asked if wait_s is not None), default=0)

@@ -21,7 +21,7 @@ from benchsuite.differences import another, asked_differently, obstacles, told_a
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import InvalidMeasurement, NotComparable, StoreError, UsageError
 from benchsuite.forecast import Remaining, told_s
-from benchsuite.measure import Bench, planned, stepped
+from benchsuite.measure import Bench, planned, stepped, wait_as_asked
 from benchsuite.pairs import Arm
 from benchsuite.replay import fitting, tell_trace
 from benchsuite.run import manifest_of, target_line
@@ -292,8 +292,10 @@ class _Turns:
         workload, material = side.manifest.workload, side.options.material
         remaining = Remaining(workload, side.manifest.points, steps, material)
         for step in steps:
-            if not stepped(bench, step, side.reuse, remaining):
+            records = stepped(bench, step, side.reuse, remaining)
+            if records is None:
                 raise _Stopped
+            wait_as_asked(records, bench)
             self._last = (side, step.point)
 
     def _steps(self, side: Side, number: int) -> Iterator[Step]:
