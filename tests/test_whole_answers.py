@@ -185,7 +185,9 @@ def test_a_run_with_and_without_streaming_tells_the_first_token_from_the_whole(t
     assert "E2E p50" in screen
     assert "note (2 in flight, not streamed): answers came in one piece" in screen
     # How late the client itself was isn't what is tested.
-    blamed = [line for line in screen.splitlines() if line.strip().startswith("suspect (") or "invalid" in line]
+    blamed = [
+        line for line in screen.splitlines() if line.strip().startswith("suspect (") or "invalid" in line
+    ]
     assert all("late (p99)" in line for line in blamed), screen
 
 
