@@ -1,6 +1,5 @@
 """Two runs measured in turn, as numbers in pairs: one of each arm a trial, for every metric and point."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -8,7 +7,7 @@ import msgspec
 from benchsuite.stats.columns import NEEDED, trials_of
 from benchsuite.stats.series import MEASURES, Series, all_series
 from benchsuite.store.runs import RunDir
-from benchsuite.types import Manifest, Point, Run
+from benchsuite.types import Manifest, Point
 
 Key = tuple[str, int]
 """A metric's name in `MEASURES`, and the index of a point."""
@@ -83,26 +82,6 @@ def default_metrics(points: Sequence[Point]) -> tuple[str, ...]:
     first = ["ttft" + due, "tpot"] if streams else []
     latencies = [f"{name}_{q}" for name in (*first, "e2e" + due) for q in ("p50", "p90")]
     return tuple(name for name in MEASURES if name in {*latencies, "output_tokens_per_s"})
-
-
-def took_s(base: Run, other: Run) -> float:
-    """Seconds from the first measured request of either run to the last answer."""
-    infos = [*base.manifest.trials, *other.manifest.trials]
-    return (max(info.end_ns for info in infos) - min(info.start_ns for info in infos)) / 1e9 if infos else 0.0
-
-
-def took_usd(base: Run, other: Run) -> float | None:
-    """What both runs' requests cost, by the time they took or as billed; None: no price is known."""
-    seconds, found = took_s(base, other), []
-    for run in (base, other):
-        if price := run.manifest.price:
-            found.append(price.count * price.usd_per_gpu_hour * seconds / 3600)
-        elif run.manifest.token_price:
-            costs = [(row.rates.get("cost_per_1k_usd"), row.requests) for row in run.summaries]
-            found += [
-                cost.value * requests / 1000 for cost, requests in costs if cost and cost.value is not None
-            ]
-    return math.fsum(found) if found else None
 
 
 def _of_trial(arm: Arm, point: Point, trial: int, names: Sequence[str]) -> dict[str, Series]:

@@ -8,22 +8,20 @@ nothing of benchsuite: no sockets, no clocks, no code shared. Each seed is a who
 import argparse
 import heapq
 import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+
+from beside import FIRST, simulator
 
 SLOTS, SERVICE_S, LIMIT_S, SHARE = 32, 0.1, 0.15, 0.95
 """The queue, and the limit: 95 % of first tokens within 150 ms, of which service takes 100."""
 ARRIVALS = 400_000
 NEEDED = (18, 20)
 WITHIN = 0.05
-FIRST = ["nice", "-n", "-15"] if os.geteuid() == 0 else []
-"""A simulator that waits for a core is a slower queue than the one that is computed."""
 
 
 def share_in_time(rate: float, arrivals: int = ARRIVALS, seed: int = 1) -> float:
@@ -45,21 +43,6 @@ def true_capacity() -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if share_in_time(middle) >= SHARE else (low, middle)
     return (low + high) / 2
-
-
-@contextmanager
-def simulator(port: int) -> Iterator[str]:
-    """The simulator as that queue."""
-    command = [*FIRST, sys.executable, "-m", "benchsuite", "simulate", "--port", str(port), "--itl", "0"]
-    command += ["--ttft", f"{SERVICE_S}s", "--slots", str(SLOTS)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        server.stdout.readline()
-        yield f"http://localhost:{port}"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def found(url: str, seed: int, store: str) -> dict[str, object]:
@@ -87,7 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print("seed   truth   found   error  searches alone           levels  seconds  verdict")
     near = 0
-    with tempfile.TemporaryDirectory() as store, simulator(given.port) as url:
+    with (
+        tempfile.TemporaryDirectory() as store,
+        simulator(given.port, "--itl", "0", "--ttft", f"{SERVICE_S}s", "--slots", str(SLOTS)) as url,
+    ):
         for seed in range(1, given.seeds + 1):
             began, again = time.monotonic(), ""
             run = found(url, seed, store)

@@ -7,39 +7,37 @@ them to be.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from beside import FIRST, simulator
 
 GATES, FAILURES_NEEDED = 20, (19, 20)
 TTFT_MS, ITL_MS, SLOWER = 50.0, 10.0, 1.1
 ASKED = ["--prompt-tokens", "64", "--output-tokens", "8", "--concurrency", "4", "--requests", "40"]
-FIRST = ["nice", "-n", "-10"] if os.geteuid() == 0 else []
-"""A simulator that waits for a core is another server than the one that is claimed."""
 
 
-@contextmanager
-def simulator(port: int, factor: float) -> Iterator[str]:
+def timed(port: int, factor: float) -> AbstractContextManager[str]:
     """A server whose times are `factor` times the base's."""
-    command = [*FIRST, sys.executable, "-m", "benchsuite", "simulate", "--port", str(port)]
-    command += ["--ttft", f"{TTFT_MS * factor:g}ms", "--itl", f"{ITL_MS * factor:g}ms"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        server.stdout.readline()
-        yield f"sim@http://localhost:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+    return simulator(port, "--ttft", f"{TTFT_MS * factor:g}ms", "--itl", f"{ITL_MS * factor:g}ms")
 
 
 def gated(target: str, base: str, store: str) -> tuple[int, dict[str, object]]:
     """One gate as it is typed: its exit code and what it says; nothing where the measurement was invalid."""
-    command = [*FIRST, sys.executable, "-m", "benchsuite", "gate", target, "--against", base]
+    command = [
+        *FIRST,
+        sys.executable,
+        "-m",
+        "benchsuite",
+        "gate",
+        f"sim@{target}",
+        "--against",
+        f"sim@{base}",
+    ]
     command += [*ASKED, "--store", store, "--format", "json", "--yes"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode not in {0, 1, 3, 5}:
@@ -75,9 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     with (
         tempfile.TemporaryDirectory() as store,
-        simulator(given.port, 1.0) as base,
-        simulator(given.port + 1, 1.0) as same,
-        simulator(given.port + 2, SLOWER) as slower,
+        timed(given.port, 1.0) as base,
+        timed(given.port + 1, 1.0) as same,
+        timed(given.port + 2, SLOWER) as slower,
     ):
         numbers = range(1, given.gates + 1)
         unchanged = [row("unchanged", number, same, base, store) for number in numbers]

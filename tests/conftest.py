@@ -19,6 +19,7 @@ from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.engine.exchange import ask
 from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import Interrupt, Status, Trial, TrialRun, run_trial, segments
+from benchsuite.simulator import SimConfig, running
 from benchsuite.types import Call, Connection, Message, Record, Request, Tape, Target, Timeouts
 
 DIRECT = Connection()
@@ -310,3 +311,15 @@ class Drive:
 @pytest.fixture
 def drive(tmp_path: Path) -> Drive:
     return Drive(tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[[float], str]]:
+    """Starts simulators whose times are so many times 40 ms to the first token and 6 ms a token."""
+    with contextlib.ExitStack() as stack:
+
+        def start(factor: float = 1.0) -> str:
+            config = SimConfig(ttft_ms=40.0 * factor, itl_ms=6.0 * factor)
+            return f"sim@{stack.enter_context(running(config)).url}"
+
+        yield start

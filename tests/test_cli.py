@@ -90,7 +90,7 @@ INSIDE = {
     "gate noise": (["gate", "noise", "local"], "benchsuite.ab.turns.in_turn"),
     "gate of a stored run": (
         ["gate", "--run", "latest", "--limit", "ttft_p50<1s"],
-        "benchsuite.gate.concluded",
+        "benchsuite.gate.decide.concluded",
     ),
     "results": (["results"], "benchsuite.report.listing.run_table"),
     "show": (["show"], "benchsuite.report.screen.screen"),

@@ -1,16 +1,54 @@
 """What `ab` and `gate` refuse before anything is measured, and in which words."""
 
 import json
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchsuite.cli import main
+from benchsuite.cli.run_options import typed
 from benchsuite.differences import Difference, another
 from benchsuite.simulator import SimConfig, running
 from benchsuite.store.runs import Store
+from benchsuite.types import Run
 
 NOWHERE = "vllm@http://localhost:9"
 """Nobody is asked there: who contacts it says so instead."""
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A store with a run."""
+    run = msgspec.json.decode((Path(__file__).parent / "report" / "chat.json").read_bytes(), type=Run)
+    Store(tmp_path).create(run.manifest).finish(run)
+
+
+def test_options_of_an_arm_are_stored_without_its_secrets():
+    words = ["local", "--b", "--url http://me:pass@host/ --header 'K: secret' --engine max-seqs=8"]
+    shown = typed("ab", words)
+    assert "pass" not in shown and "secret" not in shown
+    assert "--engine max-seqs=8" in shown and "--header" in shown
+    assert "…" in typed("ab", ["local", "--b=--model 'x"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--run", "latest", "--workload", "chat"], "--workload is for measuring"),
+        (["--run", "latest", "--requests", "9"], "--requests is for measuring"),
+        (["--run", "latest", "--pairs", "8"], "--pairs is for two arms"),
+        ([NOWHERE, "--tolerance", "3%"], "--tolerance is for two arms"),
+        ([NOWHERE, "--b", "--engine x=1"], "--b is for two arms"),
+        ([NOWHERE, "--limit", "5%"], "--limit 5% is held against a second arm"),
+        ([NOWHERE, "--limit", "tpot_p50=5%"], "--limit tpot_p50=5% is held against a second arm"),
+        ([NOWHERE, "--against", NOWHERE, "--history-fails"], "--history-fails goes with --baseline"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(tmp_path, stored, capsys, words, said):
+    kept = ["--limit", "ttft_p50<1s", "--store", str(tmp_path)]
+    assert main(["gate", *words, *kept]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

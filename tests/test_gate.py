@@ -1,34 +1,20 @@
 """Live gates: two arms on the simulator, what fails, what passes, and what is refused before it begins."""
 
-import contextlib
 import json
 
 import msgspec
 import pytest
 
-from benchsuite import gate
 from benchsuite.ab.turns import Ask
 from benchsuite.cli import main
-from benchsuite.gate import Gate
-from benchsuite.limits import Limits
-from benchsuite.simulator import SimConfig, running
+from benchsuite.gate import decide as gate
+from benchsuite.gate.decide import Gate
+from benchsuite.gate.limits import Limits
 from benchsuite.store.runs import Store, as_json
 
 PASSES, FAILS, USAGE, INVALID, NOTHING, UNDECIDED, BUG = 0, 1, 2, 3, 4, 5, 70
 REQUESTS = 40
 ASKED = ["--prompt-tokens", "64", "--output-tokens", "6", "--concurrency", "8", "--requests", str(REQUESTS)]
-
-
-@pytest.fixture
-def server():
-    """Starts simulators whose times are so many times 40 ms to the first token and 6 ms a token."""
-    with contextlib.ExitStack() as stack:
-
-        def start(factor=1.0):
-            config = SimConfig(ttft_ms=40.0 * factor, itl_ms=6.0 * factor)
-            return f"sim@{stack.enter_context(running(config)).url}"
-
-        yield start
 
 
 def gated(*words, tries=3):

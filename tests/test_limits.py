@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchsuite.errors import InvalidMeasurement, UsageError
-from benchsuite.limits import NAMES, Limits, checked, from_settings, parse_limits
+from benchsuite.gate.limits import NAMES, Limits, checked, from_settings, parse_limits
 from benchsuite.types import Estimate, Metric, Point, Summary
 
 POINT = Point(index=0, prompt_tokens=64, output_tokens=8, concurrency=4)

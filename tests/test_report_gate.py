@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchsuite.baseline import Aged
-from benchsuite.gate import Verdict
-from benchsuite.limits import Checked, parse_limits
+from benchsuite.gate.baseline import Aged
+from benchsuite.gate.decide import Verdict
+from benchsuite.gate.limits import Checked, parse_limits
 from benchsuite.report.gate import gate_json, gate_markdown, gate_screen, sentence
 from benchsuite.report.units import rounded
 from benchsuite.stats.gate import Rule, look

@@ -277,6 +277,8 @@ class _Turns:
 
     def _trial(self, side: Side, number: int) -> None:
         """One trial of every point at one arm."""
+        if self._interrupt.level:
+            raise _Stopped
         if self._ask.restarts:
             side.close()
         who = self._up(side)

@@ -7,7 +7,7 @@ import click
 from benchsuite.cli.kinds import one_or_more, share
 from benchsuite.cli.run import INTERRUPTED, INVALID, MOST_CHOICES, say_if_unpriced, show_runs, stoppable
 from benchsuite.cli.run_asked import check_backend, options_of
-from benchsuite.cli.run_options import TYPED, GroupedCommand, run_options, typed
+from benchsuite.cli.run_options import TYPED, OwnFirst, run_options, typed, with_options
 from benchsuite.cli.targets import chosen, may_ask, named_targets
 
 if TYPE_CHECKING:
@@ -42,33 +42,17 @@ _SEARCH: Final = (
 )
 
 
-class CapacityCommand(GroupedCommand):
-    """Has the options of `run` without those of the load, and its own first."""
+class CapacityCommand(OwnFirst):
+    """Has the options of `run` without those of the load."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for param in self.params:
-            if isinstance(param, click.Option) and param.name in _FOUND:
-                param.hidden = True
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The search's own options, then those of `run`."""
-        own = {"by", "share", "within", "searches", "start"}
-        records = [param.get_help_record(ctx) for param in self.get_params(ctx) if param.name in own]
-        with formatter.section("Search"):
-            formatter.write_dl([record for record in records if record], col_max=34)
-        super().format_options(ctx, formatter)
-
-
-def _search_options(command: Any) -> Any:
-    for option in reversed(_SEARCH):
-        command = option(command)
-    return command
+    title = "Search"
+    own = ("by", "share", "within", "searches", "start")
+    decided = _FOUND
 
 
 @click.command(cls=CapacityCommand)
 @run_options
-@_search_options
+@with_options(*_SEARCH)
 @click.argument("target", nargs=-1)
 @click.pass_context
 def capacity(ctx: click.Context, /, **given: Any) -> None:

@@ -1,5 +1,6 @@
 """`benchsuite gate`: pass or fail a build on latency, throughput or cost."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,7 +9,7 @@ from benchsuite.cli.kinds import share
 from benchsuite.cli.output import check_writable
 from benchsuite.cli.run import INTERRUPTED, measured_run, say_if_unpriced
 from benchsuite.cli.run_asked import check_backend, options_of
-from benchsuite.cli.run_options import TYPED, run_options, typed
+from benchsuite.cli.run_options import TYPED, run_options, typed, with_options
 from benchsuite.cli.settings import limits as settings_limits
 from benchsuite.cli.targets import named_targets
 from benchsuite.cli.turns import (
@@ -19,14 +20,13 @@ from benchsuite.cli.turns import (
     measured_in_turn,
     tell_plan,
     turn_options,
-    with_options,
 )
 
 if TYPE_CHECKING:
     from benchsuite.ab.turns import Ask
     from benchsuite.asked import Options
-    from benchsuite.baseline import Aged
-    from benchsuite.gate import Gate, Verdict
+    from benchsuite.gate.baseline import Aged
+    from benchsuite.gate.decide import Gate, Verdict
     from benchsuite.store.runs import RunDir, Store
     from benchsuite.types import Run
 
@@ -93,8 +93,10 @@ def gate(ctx: click.Context, /, **given: Any) -> None:
     if given["target"][:1] == (NOISE,):
         _noise(ctx, {**given, "target": given["target"][1:]}, store)
         return
+    if given["history_fails"] and not given["baseline"]:
+        raise click.UsageError("--history-fails goes with --baseline")
     asked = _asked(given)
-    found = _stored(asked, given, store) if given["stored"] else _measured(ctx, asked, given, store)
+    found = _stored(ctx, asked, given, store) if given["stored"] else _measured(ctx, asked, given, store)
     if found is None:
         return
     _show(found, given)
@@ -106,8 +108,8 @@ def _asked(given: dict[str, Any]) -> "Gate":
     """Limits from benchsuite.toml, then those of the command line."""
     import msgspec
 
-    from benchsuite.gate import Gate
-    from benchsuite.limits import from_settings, parse_limits
+    from benchsuite.gate.decide import Gate
+    from benchsuite.gate.limits import from_settings, parse_limits
 
     known = from_settings(settings_limits())
     if given["tolerance"] is not None:
@@ -118,13 +120,46 @@ def _asked(given: dict[str, Any]) -> "Gate":
     return Gate(limits=parse_limits(given["limits"], known), metrics=metrics, looks=looks(given))
 
 
-def _stored(asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict":
+_LIVE = ("pairs", "time_s", "usd", "restart", "only_a", "only_b", "tolerance", "fail_on")
+"""Options that say something of two arms alone."""
+
+_JUDGING = ("stored", "baseline", "limits", "history_fails", "undecided", "wanted", "path", "metrics")
+_ANYWHERE = ("store_path", "as_json", "yes", "target", "against")
+
+
+def _refuse(ctx: click.Context, names: Iterable[str], why: str) -> None:
+    """Refuse options that were typed and would do nothing: a UsageError."""
+    from benchsuite.errors import UsageError
+
+    for param in ctx.command.params:
+        typed_it = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
+        if param.name in names and typed_it:
+            raise UsageError(f"{param.opts[-1] if param.opts[0] == '-o' else param.opts[0]} {why}")
+
+
+def _refuse_live(ctx: click.Context, given: dict[str, Any]) -> None:
+    """Refuse what only two arms in turn have a use for."""
+    from benchsuite.errors import UsageError
+
+    _refuse(ctx, _LIVE, "is for two arms that are measured in turn: add --against TARGET, or leave it out")
+    relative = [word for text in given["limits"] for word in text.split(",") if not set(word) & {"<", ">"}]
+    if relative:
+        raise UsageError(
+            f"--limit {relative[0]} is held against a second arm: add --against TARGET; alone or against "
+            "stored runs limits have < or >"
+        )
+
+
+def _stored(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict":
     """A stored run, against the history or against limits alone."""
     from benchsuite.errors import UsageError
-    from benchsuite.gate import concluded
+    from benchsuite.gate.decide import concluded
 
     if given["against"] or given["target"]:
         raise UsageError("--run judges a stored run: leave the target and --against out")
+    measuring = {param.name or "" for param in ctx.command.params} - {*_JUDGING, *_ANYWHERE, *_LIVE}
+    _refuse(ctx, measuring, "is for measuring, and --run judges a stored run: leave one of them out")
+    _refuse_live(ctx, given)
     run_dir = store.select(given["stored"])
     _held_against_something(asked, given)
     aged = _aged(asked, given["baseline"], run_dir, store)
@@ -158,7 +193,7 @@ def _measured(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "
 
 
 def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
-    from benchsuite.gate import concluded, watching
+    from benchsuite.gate.decide import concluded, watching
 
     check_turns(given)
     ask = _ask(given, "gate", asked.looks)
@@ -195,11 +230,13 @@ def _stop_if_interrupted(ctx: click.Context, *runs: "Run") -> None:
 
 def _alone(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
     """Three new trials of the target, held against stored runs or against limits of its own."""
-    from benchsuite.baseline import check_length, earlier_runs
     from benchsuite.cli.run_sweep import tell_forecast
-    from benchsuite.gate import concluded
+    from benchsuite.gate.baseline import check_length, earlier_runs
+    from benchsuite.gate.decide import concluded
 
     _held_against_something(asked, given)
+    if not given["against"]:
+        _refuse_live(ctx, given)
     options = _options(ctx, given)
     if given["baseline"]:
         # Too few of any kind are too few; which of them are like this one is known afterwards.
@@ -218,7 +255,7 @@ def _alone(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Sto
 
 def _aged(asked: "Gate", baseline: str, run_dir: "RunDir", store: "Store") -> "tuple[Aged, ...]":
     """A run against its history; empty where none is asked for."""
-    from benchsuite.baseline import against_history, earlier_runs
+    from benchsuite.gate.baseline import against_history, earlier_runs
 
     if not baseline:
         return ()
@@ -230,7 +267,7 @@ def _priced(asked: "Gate", options: "Options") -> None:
     """Refuse a limit in dollars before a server of the user's own is measured, where no price is stated."""
     from benchsuite.driver import load
     from benchsuite.errors import UsageError
-    from benchsuite.limits import DOLLARS
+    from benchsuite.gate.limits import DOLLARS
     from benchsuite.money.gpus import price_of
     from benchsuite.shown import public_host
 
@@ -277,7 +314,7 @@ def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
     """A server against itself: what a gate can see there, and what that takes."""
     from benchsuite.cli import output
     from benchsuite.errors import InvalidMeasurement, UsageError
-    from benchsuite.gate import noise_of, seen_least, watching, why_not
+    from benchsuite.gate.decide import noise_of, seen_least, watching, why_not
     from benchsuite.report.gate import noise_screen
 
     check_turns(given)
@@ -320,7 +357,7 @@ def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
 def _cost(base: "Run", other: "Run", pairs: int) -> str:
     """What a gate of so many pairs would take, going by these."""
     from benchsuite.forecast import told_s, usd_in_words
-    from benchsuite.pairs import took_s, took_usd
+    from benchsuite.gate.decide import took_s, took_usd
 
     done = max(1, len(base.manifest.pairing.kept) if base.manifest.pairing else 1)
     usd = took_usd(base, other)

@@ -270,12 +270,45 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(shown, col_max=34)
 
 
-def run_options(command: _F) -> _F:
-    """All options of `run`."""
-    for _, options in reversed(_SECTIONS):
+class OwnFirst(GroupedCommand):
+    """Has the options of `run` but for those that it decides itself, and its own before them.
+
+    `own`: the names of its parameters, shown under `title`; `decided`: those of `run` that aren't shown.
+    """
+
+    title: str
+    own: tuple[str, ...]
+    decided: tuple[str, ...]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            if isinstance(param, click.Option) and param.name in self.decided:
+                param.hidden = True
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its own options, then those of `run`."""
+        records = [param.get_help_record(ctx) for param in self.get_params(ctx) if param.name in self.own]
+        with formatter.section(self.title):
+            formatter.write_dl([record for record in records if record], col_max=34)
+        super().format_options(ctx, formatter)
+
+
+def with_options(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    """Decorates a command with several options, in that order."""
+
+    def decorated(command: _F) -> _F:
         for option in reversed(options):
             command = option(command)
-    return command
+        return command
+
+    return decorated
+
+
+def run_options(command: _F) -> _F:
+    """All options of `run`."""
+    every: Callable[[_F], _F] = with_options(*(option for _, options in _SECTIONS for option in options))
+    return every(command)
 
 
 def _canonical(args: Sequence[str]) -> Sequence[str]:
@@ -289,6 +322,11 @@ def _canonical(args: Sequence[str]) -> Sequence[str]:
 
 def typed(name: str, args: Sequence[str]) -> str:
     """The command as it was typed, fit to be stored: secrets masked, paths from `~` on or by name alone."""
+    return " ".join(["benchsuite", name, *map(_quoted, _shown(args))])
+
+
+def _shown(args: Sequence[str]) -> list[str]:
+    """Words as they may be stored."""
     from benchsuite.shown import shown_word
 
     words: list[str] = []
@@ -303,9 +341,7 @@ def typed(name: str, args: Sequence[str]) -> str:
             words.append(shown_word(_masked_target(word)))
         secret = "" if secret or equals or word not in _SECRET else word
     home = str(Path.home())
-    if len(home) > 1:
-        words = [word.replace(home, "~") for word in words]
-    return " ".join(["benchsuite", name, *map(_quoted, words)])
+    return [word.replace(home, "~") for word in words] if len(home) > 1 else words
 
 
 def _quoted(word: str) -> str:
@@ -322,6 +358,10 @@ def _masked(option: str, value: str) -> str:
     if option == "--engine-args":
         with suppress(ValueError):
             return mask_command(shlex.split(value))
+        return "…"
+    if option in {"--a", "--b"}:
+        with suppress(ValueError):
+            return " ".join(map(_quoted, _shown(shlex.split(value))))
         return "…"
     if option == "--extra-body":
         with suppress(click.BadParameter):

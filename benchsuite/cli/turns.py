@@ -1,15 +1,14 @@
 """What `ab` and `gate` have in common: two targets and how they are measured in turn."""
 
 import shlex
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from benchsuite.cli.kinds import dollars, one_or_more, seconds
 from benchsuite.cli.run import ask_if_public, stoppable
 from benchsuite.cli.run_asked import check_backend, options_of
-from benchsuite.cli.run_options import TYPED, GroupedCommand, typed
+from benchsuite.cli.run_options import TYPED, OwnFirst, typed
 from benchsuite.cli.settings import given_for
 from benchsuite.cli.targets import named_targets
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from benchsuite.asked import Options
     from benchsuite.store.runs import Store
     from benchsuite.types import Run
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 EVERY: Final = 4
 """It is looked after each so many pairs: even, so that either arm comes first as often."""
@@ -46,35 +43,12 @@ turn_options: Final = (
 )
 
 
-class TurnsCommand(GroupedCommand):
-    """Has the options of `run` without those that measuring in turn decides, and its own first."""
+class TurnsCommand(OwnFirst):
+    """The options of `run` without those that measuring in turn decides."""
 
-    own: tuple[str, ...] = ("pairs", "time_s", "usd", "restart", "metrics", "only_a", "only_b")
     title = "In turn"
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for param in self.params:
-            if isinstance(param, click.Option) and param.name in _DECIDED:
-                param.hidden = True
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its own options, then those of `run`."""
-        records = [param.get_help_record(ctx) for param in self.get_params(ctx) if param.name in self.own]
-        with formatter.section(self.title):
-            formatter.write_dl([record for record in records if record], col_max=34)
-        super().format_options(ctx, formatter)
-
-
-def with_options(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
-    """Decorates a command with several options."""
-
-    def decorated(command: _F) -> _F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorated
+    own: tuple[str, ...] = ("pairs", "time_s", "usd", "restart", "metrics", "only_a", "only_b")
+    decided = _DECIDED
 
 
 def check_turns(given: dict[str, Any]) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from benchsuite.baseline import Aged
 from benchsuite.differences import differs_in
-from benchsuite.gate import Noise, Verdict
-from benchsuite.limits import Checked
+from benchsuite.gate.baseline import Aged
+from benchsuite.gate.decide import Noise, Verdict
+from benchsuite.gate.limits import Checked
 from benchsuite.report.compare import title
 from benchsuite.report.markdown import escaped, markdown_row
 from benchsuite.report.points import Column
@@ -183,12 +183,8 @@ def _checked_row(found: Verdict, row: Checked) -> tuple[str, ...]:
 def _number(run: Run, row: Judged) -> float | None:
     """A metric's number over all trials, as the run's own screen has it."""
     summary = next((one for one in run.summaries if one.point.index == row.point), None)
-    if summary is None:
-        return None
-    name, _, q = row.metric.rpartition("_")
-    if row.metric in summary.rates:
-        return summary.rates[row.metric].value
-    return summary.metrics[name].quantiles[q].value if name in summary.metrics else None
+    found = summary.estimate(row.metric) if summary is not None else None
+    return found.value if found is not None else None
 
 
 def _shown(metric: str, value: float | None) -> str:

@@ -56,14 +56,18 @@ def effect(base: Sequence[float], other: Sequence[float], *, better: Better, mar
     difference = means[1] - means[0]
     if min(len(base), len(other)) < FEWEST_TRIALS:
         return Effect(ratio=math.exp(difference))
-    half = _half_width(*logs)
+    return effect_of(difference, _half_width(*logs), better=better, margin=margin)
+
+
+def effect_of(difference: float, half: float, *, better: Better, margin: float) -> Effect:
+    """The effect that a log-ratio and half the width of its interval are."""
     low, high = difference - half, difference + half
     return Effect(
         ratio=math.exp(difference),
         low=math.exp(low),
         high=math.exp(high),
         detectable=math.expm1(half),
-        verdict=verdict_of(low, high, better, margin),
+        verdict=_verdict(low, high, better, margin),
     )
 
 
@@ -87,7 +91,7 @@ def _squared_error(values: Sequence[float]) -> float:
     return math.fsum((value - mean) ** 2 for value in values) / (count * (count - 1))
 
 
-def verdict_of(low: float, high: float, better: Better, margin: float) -> Finding:
+def _verdict(low: float, high: float, better: Better, margin: float) -> Finding:
     """What an interval of log-ratios of a run to its base says.
 
     Inside the margin it is the same, also where a small difference is shown. The margin is one of

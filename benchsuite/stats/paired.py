@@ -12,7 +12,7 @@ the pairs must alternate (ABBA), or a drift counts as a difference between the a
 import math
 from collections.abc import Sequence
 
-from benchsuite.stats.compare import Better, Effect, verdict_of
+from benchsuite.stats.compare import Better, Effect, effect_of
 from benchsuite.stats.quantiles import student_t
 
 FEWEST_PAIRS = 2
@@ -44,14 +44,7 @@ def paired_effect(
     if len(ratios) < FEWEST_PAIRS:
         return Effect(ratio=math.exp(mean))
     half = student_t(len(ratios) - 1, 1 - alpha / 2) * sd / math.sqrt(len(ratios))
-    low, high = mean - half, mean + half
-    return Effect(
-        ratio=math.exp(mean),
-        low=math.exp(low),
-        high=math.exp(high),
-        detectable=math.expm1(half),
-        verdict=verdict_of(low, high, better, margin),
-    )
+    return effect_of(mean, half, better=better, margin=margin)
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:

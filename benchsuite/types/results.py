@@ -70,6 +70,13 @@ class Summary(Noun, frozen=True, kw_only=True):
     verdict: Verdict
     warnings: tuple[Warning, ...]
 
+    def estimate(self, name: str) -> Estimate | None:
+        """What is called `ttft_p50` or `output_tokens_per_s`; None: the point has no such number."""
+        if name in self.rates:
+            return self.rates[name]
+        metric, _, q = name.rpartition("_")
+        return self.metrics[metric].quantiles.get(q) if metric in self.metrics else None
+
 
 class Run(Noun, frozen=True, kw_only=True):
     """A stored run: its manifest and one summary a point.

@@ -17,7 +17,7 @@ from benchsuite.stats import history
 from benchsuite.stats.series import MEASURES
 from benchsuite.store.runs import RunDir, Store, read_json
 from benchsuite.telemetry.machine import fingerprint
-from benchsuite.types import Manifest, Noun, Run, Summary
+from benchsuite.types import Manifest, Noun, Run
 
 _LABEL = re.compile(r"(?P<name>[\w.-]+)[:=](?P<value>[^~]+)(~(?P<back>\d+))?")
 
@@ -80,8 +80,9 @@ def against_history(
                 alarm=history.beyond(values, band, better),
             )
         )
-    told = {row.metric for row in found}
-    if lacking := [name for name in names if name not in told and (named or not told)]:
+    told, known_here = {row.metric for row in found}, {name for name, _ in ours}
+    # What this run has and its history lacks isn't passed over: it would pass unseen.
+    if lacking := [name for name in names if name not in told and (named or not told or name in known_here)]:
         raise NotComparable(f"{lacking[0]} isn't known of this run and of all ten earlier ones")
     return tuple(found)
 
@@ -109,7 +110,7 @@ def comparable(
             _at_home(one.manifest, each, run_dir, run.manifest), run.manifest, cost=cost
         )
         if one.verdict == "invalid":
-            reasons = ("it is invalid",)
+            reasons = ("an invalid measurement",)
         elif one.manifest.points != run.manifest.points:
             reasons = (*reasons, "other points")
         if not reasons:
@@ -141,7 +142,7 @@ def numbers_of(run: RunDir | Run, names: Sequence[str]) -> Mapping[Key, Sequence
             (name, row.point.index): (value,)
             for row in run.summaries
             for name in names
-            if (value := _of_summary(row, name)) is not None and 0 < value < math.inf
+            if (found := row.estimate(name)) and (value := found.value) is not None and 0 < value < math.inf
         }
     manifest = run.run().manifest
     return {
@@ -150,14 +151,6 @@ def numbers_of(run: RunDir | Run, names: Sequence[str]) -> Mapping[Key, Sequence
         for name, series in series_of(run, manifest, point, names).items()
         if series.values and all(0 < value < math.inf for value in series.values)
     }
-
-
-def _of_summary(row: Summary, name: str) -> float | None:
-    """A metric's number of a whole run, from its summary."""
-    metric, _, q = name.rpartition("_")
-    if name in row.rates:
-        return row.rates[name].value
-    return row.metrics[metric].quantiles[q].value if metric in row.metrics else None
 
 
 def earlier_runs(store: Store, selector: str) -> list[RunDir | Run]:

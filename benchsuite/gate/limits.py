@@ -182,7 +182,7 @@ def checked(limits: Sequence[Absolute], run: Run) -> tuple[Checked, ...]:
 def _checked(limit: Absolute, row: Summary) -> Checked:
     if limit.name == _ERRORS:
         return _errors(limit, row)
-    found = _estimate(limit.name, row)
+    found = row.estimate(_RATES.get(limit.name, limit.name))
     if found is None or (found.value is None and found.n >= found.needs):
         advice = "; a price takes --gpu or --gpu-price" if limit.name in DOLLARS else ""
         raise UsageError(f"{row.point.label} has no {limit.name}{advice}")
@@ -211,10 +211,3 @@ def _errors(limit: Absolute, row: Summary) -> Checked:
     return Checked(
         limit=limit, point=row.point, estimate=Estimate(value=share, n=row.requests), verdict=verdict
     )
-
-
-def _estimate(name: str, row: Summary) -> Estimate | None:
-    if name in _RATES:
-        return row.rates.get(_RATES[name])
-    metric, _, q = name.rpartition("_")
-    return row.metrics[metric].quantiles[q] if metric in row.metrics else None
