@@ -136,3 +136,15 @@ def test_what_makes_no_sense_is_said_in_a_line(words, said, tmp_path, capsys):
     assert main(["ab", *words, "--store", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert said in told and len(told.strip().splitlines()) == 1
+
+
+def test_trials_of_the_settings_file_are_for_a_gate_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchsuite.toml").write_text("[defaults]\ntrials = 5\nhistory-fails = true\n")
+    kept = ["--limit", "ttft_p50<1s", "--dry-run", "--store", str(tmp_path / "store")]
+    assert main(["gate", "local", *kept]) == 0
+    assert "× 5 trials" in capsys.readouterr().err
+    assert main(["gate", "local", "--against", "local", "--dry-run"]) == 0
+    assert "4 to 12 pairs" in capsys.readouterr().err
+    assert main(["gate", "local", "--against", "local", "--trials", "3"]) == 2
+    assert "--pairs says how many trials" in capsys.readouterr().err

@@ -55,7 +55,7 @@ def ab(ctx: click.Context, /, **given: Any) -> None:
     from benchsuite.ab.turns import Ask
     from benchsuite.store.runs import Store, default_store
 
-    check_turns(given)
+    check_turns(ctx, given)
     if given["as_json"]:
         given["wanted"] = "json"
     ask = Ask(

@@ -13,6 +13,7 @@ from benchsuite.cli.run_options import TYPED, run_options, typed, with_options
 from benchsuite.cli.settings import limits as settings_limits
 from benchsuite.cli.targets import named_targets
 from benchsuite.cli.turns import (
+    DECIDED,
     TurnsCommand,
     arms,
     check_turns,
@@ -20,6 +21,7 @@ from benchsuite.cli.turns import (
     measured_in_turn,
     tell_plan,
     turn_options,
+    typed_there,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class GateCommand(TurnsCommand):
         *("wanted", "path"),
         *TurnsCommand.own,
     )
+    # Without a second arm, trials are as `run` has them.
+    decided = tuple(name for name in DECIDED if name != "trials")
 
 
 @click.command(cls=GateCommand)
@@ -93,8 +97,8 @@ def gate(ctx: click.Context, /, **given: Any) -> None:
     if given["target"][:1] == (NOISE,):
         _noise(ctx, {**given, "target": given["target"][1:]}, store)
         return
-    if given["history_fails"] and not given["baseline"]:
-        raise click.UsageError("--history-fails goes with --baseline")
+    if not given["baseline"]:
+        _refuse(ctx, ("history_fails",), "goes with --baseline")
     asked = _asked(given)
     found = _stored(ctx, asked, given, store) if given["stored"] else _measured(ctx, asked, given, store)
     if found is None:
@@ -132,8 +136,7 @@ def _refuse(ctx: click.Context, names: Iterable[str], why: str) -> None:
     from benchsuite.errors import UsageError
 
     for param in ctx.command.params:
-        typed_it = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
-        if param.name in names and typed_it:
+        if param.name in names and typed_there(ctx, param.name or ""):
             raise UsageError(f"{param.opts[-1] if param.opts[0] == '-o' else param.opts[0]} {why}")
 
 
@@ -195,7 +198,7 @@ def _measured(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "
 def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
     from benchsuite.gate.decide import concluded, watching
 
-    check_turns(given)
+    check_turns(ctx, given)
     ask = _ask(given, "gate", asked.looks)
     two = arms(ctx, given, "gate", against=given["against"])
     say_if_unpriced(two[1])
@@ -317,7 +320,7 @@ def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
     from benchsuite.gate.decide import noise_of, seen_least, watching, why_not
     from benchsuite.report.gate import noise_screen
 
-    check_turns(given)
+    check_turns(ctx, given)
     if len(given["target"]) > 1:
         raise UsageError("`gate noise` measures one target against itself; name no other")
     for name in ("against", "baseline", "stored", "only_a", "only_b"):

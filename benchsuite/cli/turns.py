@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EVERY: Final = 4
 """It is looked after each so many pairs: even, so that either arm comes first as often."""
 MOST_PAIRS: Final = 12
-_DECIDED: Final = ("trials", "batch_api", "sweep", "order")
+DECIDED: Final = ("trials", "batch_api", "sweep", "order")
 """Options of `run` that measuring in turn decides itself."""
 _OF_BOTH: Final = ("resume", "dry_run", "as_json", "yes", "store_path", "margin", "wanted", "path")
 """What is asked once, and not of an arm."""
@@ -48,10 +48,15 @@ class TurnsCommand(OwnFirst):
 
     title = "In turn"
     own: tuple[str, ...] = ("pairs", "time_s", "usd", "restart", "metrics", "only_a", "only_b")
-    decided = _DECIDED
+    decided: tuple[str, ...] = DECIDED
 
 
-def check_turns(given: dict[str, Any]) -> None:
+def typed_there(ctx: click.Context, name: str) -> bool:
+    """Was the option typed, and isn't a default of its own or of a file?"""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def check_turns(ctx: click.Context, given: dict[str, Any]) -> None:
     """Refuse what has nothing to say here: a UsageError."""
     from benchsuite.cli import output
     from benchsuite.errors import UsageError
@@ -59,8 +64,9 @@ def check_turns(given: dict[str, Any]) -> None:
     output.check_writable(given["path"])
     if given["time_s"] == 0:
         raise UsageError("--time must be more than 0")
-    for name in _DECIDED:
-        if given[name]:
+    for name in DECIDED:
+        # What benchsuite.toml says of them is for other commands.
+        if typed_there(ctx, name):
             option = f"--{name.replace('_', '-')}"
             instead = "; --pairs says how many trials there may be" if name == "trials" else ""
             raise UsageError(f"{option} doesn't go with measuring in turn: leave it out{instead}")
