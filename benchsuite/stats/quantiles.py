@@ -1,8 +1,14 @@
 """Quantiles of pooled records, with intervals whose unit is the trial.
 
-The quantile is Hyndman and Fan's type 7 (linear between order statistics; the default of R and of
-numpy), of all trials' values pooled; quantiles are never averaged. Its standard error is the
-delete-one-trial jackknife's, its interval Student's t with one degree less than there are trials.
+The quantile is type 7 of R. J. Hyndman and Y. Fan, The American Statistician 50, 1996 (linear between order
+statistics; the default of R and of numpy), of all trials' values pooled; quantiles are never averaged. Its
+standard error is the delete-one-trial jackknife's (J. W. Tukey, Annals of Mathematical Statistics 29, 1958; in
+groups: M. H. Quenouille, Biometrika 43, 1956), its interval Student's t with one degree less than there are
+trials. A single trial is cut into sections in order (P. W. Glynn and W. Whitt, Operations Research 39, 1991:
+batches of one long run), and the interval is labelled as that trial's alone.
+
+Assumed: trials are independent and alike; requests within a trial may depend on each other. What the intervals
+cover on queues was simulated: docs/statistics.md.
 """
 
 import math
@@ -36,7 +42,8 @@ _SECTION_REQUESTS = 6
 def samples_needed(q: float) -> int:
     """Fewest samples with which any distribution-free two-sided 95 % interval exists for quantile `q`.
 
-    The sample's largest value must exceed the quantile with 97.5 %: q**n <= 0.025.
+    The sample's largest value must exceed the quantile with 97.5 %: q**n <= 0.025 (intervals between order
+    statistics: W. R. Thompson, Annals of Mathematical Statistics 7, 1936).
     """
     return math.ceil(math.log(0.025) / math.log(max(q, 1 - q)))
 
