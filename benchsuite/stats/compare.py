@@ -94,10 +94,10 @@ def _squared_error(values: Sequence[float]) -> float:
 def _verdict(low: float, high: float, better: Better, margin: float) -> Finding:
     """What an interval of log-ratios of a run to its base says.
 
-    Inside the margin it is the same, also where a small difference is shown: equivalence by two one-sided tests
-    (D. J. Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987), each at half of what the interval may
-    miss. The margin is one of
-    ratios, so that exchanging the two runs exchanges better and worse and leaves same as it is.
+    Inside the margin it is the same, also where a small difference is shown: equivalence by two one-sided
+    tests (D. J. Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987), each at half of what the
+    interval may miss. The margin is one of ratios, so that exchanging the two runs exchanges better and
+    worse and leaves same as it is.
     """
     if max(-low, high) <= math.log1p(margin):
         return "same"

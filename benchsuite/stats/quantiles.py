@@ -2,13 +2,13 @@
 
 The quantile is type 7 of R. J. Hyndman and Y. Fan, The American Statistician 50, 1996 (linear between order
 statistics; the default of R and of numpy), of all trials' values pooled; quantiles are never averaged. Its
-standard error is the delete-one-trial jackknife's (J. W. Tukey, Annals of Mathematical Statistics 29, 1958; in
-groups: M. H. Quenouille, Biometrika 43, 1956), its interval Student's t with one degree less than there are
-trials. A single trial is cut into sections in order (P. W. Glynn and W. Whitt, Operations Research 39, 1991:
-batches of one long run), and the interval is labelled as that trial's alone.
+standard error is the delete-one-trial jackknife's (J. W. Tukey, Annals of Mathematical Statistics 29, 1958;
+in groups: M. H. Quenouille, Biometrika 43, 1956), its interval Student's t with one degree less than there
+are trials. A single trial is cut into sections in order (P. W. Glynn and W. Whitt, Operations Research 39,
+1991: batches of one long run), and the interval is labelled as that trial's alone.
 
-Assumed: trials are independent and alike; requests within a trial may depend on each other. What the intervals
-cover on queues was simulated: docs/statistics.md.
+Assumed: trials are independent and alike; requests within a trial may depend on each other. What the
+intervals cover on queues was simulated: docs/statistics.md.
 """
 
 import math
