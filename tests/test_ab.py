@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from benchsuite.ab import side, turns
+from benchsuite.ab.ask import Ask
 from benchsuite.ab.known import until_known
-from benchsuite.ab.turns import SPARE, Ask, in_turn
+from benchsuite.ab.turns import SPARE, in_turn
 from benchsuite.asked import Options
 from benchsuite.conclude import recover
 from benchsuite.engine.trial import Interrupt
@@ -175,6 +176,51 @@ def test_a_budget_of_time_ends_it_with_a_last_look_at_an_even_number(servers, tm
     ((pairs, kept),) = looked
     assert pairs % 2 == 0 and pairs <= kept < 20
     complete(store, runs, kept)
+
+
+def test_what_was_measured_again_and_before_an_interruption_counts_as_spent(servers, tmp_path, monkeypatch):
+    store, real, calls = Store(tmp_path / "store"), turns.judged, []
+    late = Warning(code="send_lag", level="invalid", message="late", advice="")
+
+    def judged(run_dir, manifest, trial):
+        calls.append(trial)
+        found = real(run_dir, manifest, trial)
+        first = len(calls) == 1
+        return tuple(msgspec.structs.replace(row, warnings=(late,)) for row in found) if first else found
+
+    monkeypatch.setattr(turns, "judged", judged)
+    price = (1000.0, 3000.0)
+    two = tuple(msgspec.structs.replace(arm, token_price=price) for arm in arms(servers))
+    begun = time.monotonic()
+    before = measured(two, store, at=("B", 3), usd=1e6)
+    gone_s = time.monotonic() - begun
+    assert before[0].manifest.pairing.kept == (1, 2) and 0 < before[0].manifest.pairing.spent_s <= gone_s
+    runs = measured(two, store, resume=True, usd=1e6)
+    complete(store, runs, 4)
+    for run, server in zip(runs, servers, strict=True):
+        # What the servers know of the run: pair 1 twice, what came before the interruption, warm-ups.
+        name = f"{run.manifest.run_id}-"
+        truth = [one for one in read_truth(server.truth_path) if one.request_id.startswith(name)]
+        billed = sum(price[0] * one.prompt_tokens + price[1] * one.output_tokens for one in truth) / 1e6
+        assert len(truth) > 5 * REQUESTS
+        assert run.manifest.pairing.spent_usd == pytest.approx(billed, rel=1e-9)
+        assert before[0].manifest.pairing.spent_s < run.manifest.pairing.spent_s <= time.monotonic() - begun
+
+
+def test_a_budget_that_was_spent_before_an_interruption_stays_spent(servers, tmp_path):
+    store, looked = Store(tmp_path / "store"), []
+
+    def look(base, other, pairs):
+        looked.append(pairs)
+        return False, None
+
+    begun = time.monotonic()
+    measured(arms(servers), store, looks=(20,), look=look, at=("A", 4))
+    runs = measured(
+        arms(servers), store, looks=(20,), look=look, resume=True, seconds=time.monotonic() - begun
+    )
+    complete(store, runs, 3)
+    assert looked == [2]
 
 
 def test_engines_that_are_started_are_never_loaded_at_once(tmp_path, monkeypatch):
@@ -364,7 +410,7 @@ def test_what_another_has_finished_meanwhile_is_left_as_it_is(servers, tmp_path,
     first = measured(two, store, at=("B", 2))
     which = tuple(store.select(run.manifest.run_id) for run in first)
     complete(store, measured(two, store, resume=True), 4)
-    monkeypatch.setattr(turns, "_unfinished", lambda *_: which)
+    monkeypatch.setattr(turns, "begun", lambda *_: which)
     with pytest.raises(StoreError, match="has just finished"):
         measured(two, store, resume=True)
     complete(store, [run_dir.run() for run_dir in which], 4)

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from benchsuite.ab.turns import Ask
+from benchsuite.ab.ask import Ask
 from benchsuite.cli import main
 from benchsuite.gate import decide as gate
 from benchsuite.gate.decide import Gate

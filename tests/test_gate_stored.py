@@ -6,7 +6,7 @@ import shutil
 import msgspec
 import pytest
 
-from benchsuite.ab.turns import Ask
+from benchsuite.ab.ask import Ask
 from benchsuite.asked import Options
 from benchsuite.cli import main
 from benchsuite.engine.trial import Interrupt

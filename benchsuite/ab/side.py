@@ -28,6 +28,7 @@ class Side:
         self.warmed: set[int] = set()
         self.reuse: dict[int, bool] = {}
         self._tell, self._stack, self._since_s = tell, contextlib.ExitStack(), 0.0
+        self._gone_usd = 0.0
 
     def up(self) -> Resolved:
         """The server, started if it isn't up."""
@@ -50,14 +51,32 @@ class Side:
         """Nothing says what the arm costs."""
         return self.manifest.price is None and self.manifest.token_price is None
 
-    def usd(self) -> float:
-        """What the arm has cost by now, as far as prices are known."""
+    def forget(self, trial: int) -> None:
+        """Remove what was recorded of a trial, at all points; what it has cost stays spent."""
+        before_usd = self._recorded_usd()
+        for point in self.manifest.points:
+            self.run_dir.forget(point.index, trial)
+        self._gone_usd += before_usd - self._recorded_usd()
+
+    def go_on(self, spent_usd: float | None) -> None:
+        """Count on from what an earlier start had spent by its end."""
+        self._gone_usd = max(0.0, (spent_usd or 0.0) - self._recorded_usd())
+
+    def usd(self) -> float | None:
+        """What the arm has cost by now, in all starts and with what was measured again; None: unpriced."""
+        if self.unpriced:
+            return None
         price, up_s = self.manifest.price, self.up_s
         if self.who is not None:
             up_s += time.monotonic() - self._since_s
         hourly = price.count * price.usd_per_gpu_hour if price else 0.0
+        by_token = self.manifest.token_price is not None
+        return self._gone_usd + (self._recorded_usd() if by_token else hourly * up_s / 3600)
+
+    def _recorded_usd(self) -> float:
+        """What the requests on disk were billed, warm-ups too."""
         if self.manifest.token_price is None:
-            return hourly * up_s / 3600
+            return 0.0
         costs = self.run_dir.records(include_warm_up=True, columns=["cost_usd"]).column("cost_usd")
         return math.fsum(usd for usd in costs.to_pylist() if usd is not None)
 

@@ -7,17 +7,18 @@ is another; each pair has prompts and arrivals of its own. Each arm is a run of 
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Literal
 
 import msgspec
 
 from benchsuite import resume
+from benchsuite.ab.ask import Ask
+from benchsuite.ab.begun import begun, check_same, kept_of
 from benchsuite.ab.side import Side
 from benchsuite.asked import Options
 from benchsuite.conclude import conclude, judged, owned
-from benchsuite.differences import another, asked_differently, obstacles, told_apart
+from benchsuite.differences import another, asked_differently, obstacles
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import InvalidMeasurement, NotComparable, StoreError, UsageError
 from benchsuite.forecast import Remaining, told_s
@@ -27,7 +28,7 @@ from benchsuite.replay import fitting, tell_trace
 from benchsuite.run import manifest_of, target_line
 from benchsuite.store.runs import RunDir, Store, new_run_id
 from benchsuite.target import Resolved, Tell, check_context
-from benchsuite.types import Decision, Manifest, Noun, Pairing, Progress, Run, Stage
+from benchsuite.types import Decision, Manifest, Pairing, Progress, Run, Stage
 from benchsuite.workload.order import WARM_UP, Step
 
 SPARE = 4
@@ -41,22 +42,6 @@ _MAY_DIFFER = frozenset({"description", "reasoning", "seed", "slo"})
 
 _WARM_UPS_A_START = 10_000
 """More than a run has warm-ups until it is interrupted: numbers of those that come after begin beyond."""
-
-
-class Ask(Noun, frozen=True, kw_only=True):
-    """How two arms are measured. `looks`: after how many pairs it may be decided, rising and even.
-
-    `seconds` and `usd` end it before; None: they don't. `restarts`: engines are started anew for each
-    trial.
-    """
-
-    purpose: Literal["ab", "gate", "noise"] = "ab"
-    looks: tuple[int, ...] = (4, 8, 12)
-    seconds: float | None = None
-    usd: float | None = None
-    restarts: bool = False
-    resume: bool = False
-
 
 Ready = Callable[[Manifest, Manifest], str]
 """Hears who is measured, before the first request: what there is to say of it, if anything. May raise."""
@@ -87,7 +72,7 @@ def in_turn(
         raise UsageError("a batch API answers when it likes; two of them can't be measured in turn")
     if any(options.options.get("cache") == "explicit" for options in arms):
         raise UsageError("--option cache=explicit doesn't go with measuring in turn; leave it out")
-    arms = (_made(arms[0], ask, "A"), _made(arms[1], ask, "B"))
+    arms = ask.of(arms)
     store.prepare()
     with contextlib.ExitStack() as stack:
         sides = [
@@ -116,13 +101,6 @@ def in_turn(
         return base, other
 
 
-def _made(options: Options, ask: Ask, arm: str) -> Options:
-    """An arm's options: as many trials as there may be pairs, and prompts that begin in its own way."""
-    workload = msgspec.structs.replace(options.workload, trials=ask.looks[-1])
-    nonce = options.nonce and f"{options.nonce} {arm}"
-    return msgspec.structs.replace(options, workload=workload, nonce=nonce)
-
-
 class _Turns:
     """The pairs that count so far, and how they go on."""
 
@@ -131,7 +109,7 @@ class _Turns:
         self._first: list[str] = []
         self._voided, self._warm_ups = 0, 0
         self._last: tuple[Side, int] | None = None
-        self._begun_s = time.monotonic()
+        self._begun_s, self._earlier_s = time.monotonic(), 0.0
 
     # ------------------------------------------------------------ beginning
 
@@ -140,7 +118,8 @@ class _Turns:
 
         Their locks are held until `stack` ends.
         """
-        found = _unfinished(store, self.sides, self._ask) if self._ask.resume else None
+        base, other = self.sides
+        found = begun((base.options, other.options), self._ask, store) if self._ask.resume else None
         # The base comes last, so that its engine is still up when it is measured first.
         for side in reversed(self.sides):
             who = self._up(side)
@@ -154,7 +133,6 @@ class _Turns:
             for point in side.manifest.points:
                 check_context(point, who.identity)
                 planned(side.manifest, side.options, point, "measure", 1)
-        base, other = self.sides
         _check_alike(base.manifest, other.manifest)
         if self._ask.usd is not None and any(side.unpriced for side in self.sides):
             raise UsageError("--budget takes a price of both: --gpu NAME, --gpu-price USD, or --token-price")
@@ -192,21 +170,21 @@ class _Turns:
 
     def _go_on(self, found: tuple[RunDir, RunDir]) -> None:
         """Take up the two runs that were interrupted: what isn't of a whole pair is measured again."""
-        plans = [run_dir.plan() for run_dir in found]
-        kept = min((plan.pairing.kept if plan.pairing else () for plan in plans), key=len)
+        plans, kept = [run_dir.plan() for run_dir in found], kept_of(found)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         for side, plan in zip(self.sides, plans, strict=True):
-            _check_same(plan, side.manifest)
+            check_same(plan, side.manifest)
         for side, run_dir, plan in zip(self.sides, found, plans, strict=True):
             assert plan.pairing is not None
             self._first = list(plan.pairing.first[: len(kept)])
+            self._earlier_s = max(self._earlier_s, plan.pairing.spent_s)
             pairing = msgspec.structs.replace(plan.pairing, kept=kept, first=tuple(self._first))
             side.manifest = msgspec.structs.replace(plan, resumed=(*plan.resumed, now), pairing=pairing)
             side.run_dir = run_dir
             run_dir.reopen(side.manifest)
-            for point, trial in set(run_dir.trial_files().values()):
-                if trial and trial not in kept:
-                    run_dir.forget(point, trial)
+            side.go_on(plan.pairing.spent_usd)
+            for trial in {trial for _, trial in run_dir.trial_files().values()} - {WARM_UP, *kept}:
+                side.forget(trial)
         ids = " and ".join(run_dir.run_id for run_dir in found)
         self._tell(Stage(name="measure", text=f"going on with runs {ids}: {len(kept)} pairs are done"))
 
@@ -215,16 +193,17 @@ class _Turns:
     def go(self, look: Look) -> tuple[bool, Decision | None]:
         """All pairs, or as many as it takes: was nothing interrupted, and what was decided?"""
         decision: Decision | None = None
-        before = len(self._first)
-        if before in self._ask.looks:
+        looked = 0
+        if len(self._first) in self._ask.looks:
             # It was interrupted before it was looked, or after that: looking again says the same.
-            decided, decision = look(*self._arms(), before)
+            looked = len(self._first)
+            decided, decision = look(*self._arms(), looked)
             if decided:
                 return True, decision
         while len(self._first) < self._ask.looks[-1]:
-            if len(self._first) > before and self._spent(len(self._first) - before):
+            if self._first and self._spent():
                 pairs = len(self._first) // 2 * 2
-                if pairs and pairs not in self._ask.looks:
+                if pairs and pairs != looked:
                     _, decision = look(*self._arms(), pairs)
                 break
             try:
@@ -232,7 +211,8 @@ class _Turns:
             except _Stopped:
                 return False, None
             if len(self._first) in self._ask.looks:
-                decided, decision = look(*self._arms(), len(self._first))
+                looked = len(self._first)
+                decided, decision = look(*self._arms(), looked)
                 if decided:
                     break
         return True, decision
@@ -241,6 +221,23 @@ class _Turns:
         """The manifest as it is kept: of the trials that there are."""
         workload = msgspec.structs.replace(side.manifest.workload, trials=max(1, len(self._first)))
         return msgspec.structs.replace(side.manifest, workload=workload)
+
+    def _keep(self) -> None:
+        """Write down which pairs count and what was spent, so that another start can go on from here."""
+        for side in self.sides:
+            assert side.manifest.pairing is not None
+            pairing = msgspec.structs.replace(
+                side.manifest.pairing,
+                kept=tuple(range(1, len(self._first) + 1)),
+                first=tuple(self._first),
+                spent_s=self._took_s(),
+                spent_usd=side.usd(),
+            )
+            side.manifest = msgspec.structs.replace(side.manifest, pairing=pairing)
+            side.run_dir.replan(side.manifest)
+
+    def _took_s(self) -> float:
+        return self._earlier_s + time.monotonic() - self._begun_s
 
     def _arms(self) -> tuple[Arm, Arm]:
         base, other = (side.arm for side in self.sides)
@@ -257,6 +254,7 @@ class _Turns:
                     self._trial(side, number)
             except BaseException:
                 self._forget(number)
+                self._keep()
                 raise
             late = self._late(number)
             if not late or self._voided >= SPARE:
@@ -265,12 +263,7 @@ class _Turns:
             self._forget(number)
             self._tell(Stage(name="measure", text=f"pair {number} is measured again: {late}"))
         self._first.append(order[0].letter)
-        for side in self.sides:
-            assert side.manifest.pairing is not None
-            kept = tuple(range(1, len(self._first) + 1))
-            pairing = msgspec.structs.replace(side.manifest.pairing, kept=kept, first=tuple(self._first))
-            side.manifest = msgspec.structs.replace(side.manifest, pairing=pairing)
-            side.run_dir.replan(side.manifest)
+        self._keep()
         took = told_s(time.monotonic() - begun_s)
         text = f"pair {number} of at most {self._ask.looks[-1]} took {took}"
         self._tell(Stage(name="measure", text=text))
@@ -335,16 +328,15 @@ class _Turns:
 
     def _forget(self, number: int) -> None:
         for side in self.sides:
-            for point in side.manifest.points:
-                side.run_dir.forget(point.index, number)
+            side.forget(number)
 
-    def _spent(self, pairs: int) -> bool:
+    def _spent(self) -> bool:
         """Would one more pair take more time or money than there is?"""
-        ask, share = self._ask, 1 + 1 / pairs
-        if ask.seconds is not None and (time.monotonic() - self._begun_s) * share > ask.seconds:
+        ask, share = self._ask, 1 + 1 / len(self._first)
+        if ask.seconds is not None and self._took_s() * share > ask.seconds:
             self._tell(Stage(name="measure", text=f"the {told_s(ask.seconds)} wouldn't do for another pair"))
             return True
-        if ask.usd is not None and sum(side.usd() for side in self.sides) * share > ask.usd:
+        if ask.usd is not None and sum(side.usd() or 0.0 for side in self.sides) * share > ask.usd:
             self._tell(Stage(name="measure", text=f"the ${ask.usd:.4g} wouldn't do for another pair"))
             return True
         return False
@@ -364,35 +356,3 @@ def _check_alike(base: Manifest, other: Manifest) -> None:
         reasons.append("other points")
     if reasons:
         raise NotComparable(f"the two can't be compared: they have {'; '.join(reasons)}")
-
-
-def _check_same(begun: Manifest, now: Manifest) -> None:
-    """A UsageError where an arm has become another since it was begun: its pairs would be of two builds."""
-    resume.same_still(begun, now)
-    chosen, _ = told_apart(begun, now)
-    for each in chosen:
-        if not each.name.startswith("label "):
-            raise UsageError(
-                f"run {begun.run_id} was begun with another {each.name} ({each.base}, now {each.other}): "
-                "leave --resume out to measure anew"
-            )
-
-
-def _unfinished(store: Store, sides: Sequence[Side], ask: Ask) -> tuple[RunDir, RunDir]:
-    """The newest two runs of these arms, asked for the same, that were interrupted.
-
-    A UsageError where there are none.
-    """
-    base, other = (side.options for side in sides)
-    partners = {run_dir.run_id: run_dir for run_dir in resume.found(store, other)}
-    wanted = (ask.purpose, ask.looks, ask.restarts)
-    for run_dir in resume.found(store, base):
-        pairing = run_dir.plan().pairing
-        if pairing is None or (pairing.purpose, pairing.looks, pairing.restarts) != wanted:
-            continue
-        partner = partners.get(pairing.partner) if pairing.arm == "A" else None
-        if partner is None or run_dir.live or partner.live:
-            continue
-        if not (resume.finished(run_dir) and resume.finished(partner)):
-            return run_dir, partner
-    raise UsageError(resume.nothing_to_resume(base))

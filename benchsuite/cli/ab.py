@@ -51,8 +51,8 @@ def ab(ctx: click.Context, /, **given: Any) -> None:
     same. Two settings of one target: --b '--engine max-seqs=64'. Engines that are started here are never
     loaded at once. Ctrl-C keeps what was measured, --resume goes on. Exits 5 if something stays undecided.
     """
+    from benchsuite.ab.ask import Ask
     from benchsuite.ab.known import until_known
-    from benchsuite.ab.turns import Ask
     from benchsuite.store.runs import Store, default_store
 
     check_turns(ctx, given)
@@ -66,14 +66,13 @@ def ab(ctx: click.Context, /, **given: Any) -> None:
         restarts=given["restart"],
         resume=given["resume"],
     )
-    two = arms(ctx, given, "ab")
+    store, two = Store(default_store(given["store_path"])), arms(ctx, given, "ab")
     if two[0] == two[1]:
         click.echo("A and B are the same target: what differs between them is noise", err=True)
     say_if_unpriced(two[1])
-    tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
+    tell_plan(two, ask, store, yes=given["yes"], dry=given["dry_run"])
     if given["dry_run"]:
         return
-    store = Store(default_store(given["store_path"]))
     metrics = [name.strip() for text in given["metrics"] for name in text.split(",")]
     ready, look = until_known(metrics, given["margin"])
     base, other = measured_in_turn(two, ask, store, ready, look)

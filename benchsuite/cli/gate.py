@@ -25,7 +25,7 @@ from benchsuite.cli.turns import (
 )
 
 if TYPE_CHECKING:
-    from benchsuite.ab.turns import Ask
+    from benchsuite.ab.ask import Ask
     from benchsuite.asked import Options
     from benchsuite.gate.baseline import Aged
     from benchsuite.gate.decide import Gate, Verdict
@@ -203,7 +203,7 @@ def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Stor
     two = arms(ctx, given, "gate", against=given["against"])
     say_if_unpriced(two[1])
     _priced(asked, two[1])
-    tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
+    tell_plan(two, ask, store, yes=given["yes"], dry=given["dry_run"])
     if given["dry_run"]:
         return None
     ready, look = watching(asked, store, ask)
@@ -213,7 +213,7 @@ def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Stor
 
 
 def _ask(given: dict[str, Any], purpose: Any, looked: tuple[int, ...]) -> "Ask":
-    from benchsuite.ab.turns import Ask
+    from benchsuite.ab.ask import Ask
 
     return Ask(
         purpose=purpose,
@@ -332,7 +332,7 @@ def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
     asked = _asked({**given, "pairs": given["pairs"] or _NOISE_PAIRS})
     ask = _ask(given, "noise", (asked.looks[-1],))
     two = arms(ctx, given, "gate")
-    tell_plan(two, ask.looks, yes=given["yes"], ask=not given["dry_run"])
+    tell_plan(two, ask, store, yes=given["yes"], dry=given["dry_run"])
     if given["dry_run"]:
         return
     ready, look = watching(asked, store, ask)
@@ -360,9 +360,9 @@ def _noise(ctx: click.Context, given: dict[str, Any], store: "Store") -> None:
 def _cost(base: "Run", other: "Run", pairs: int) -> str:
     """What a gate of so many pairs would take, going by these."""
     from benchsuite.forecast import told_s, usd_in_words
-    from benchsuite.gate.decide import took_s, took_usd
 
-    done = max(1, len(base.manifest.pairing.kept) if base.manifest.pairing else 1)
-    usd = took_usd(base, other)
-    dollars = f", {usd_in_words(usd / done * pairs)}" if usd is not None else ""
-    return f"at most {told_s(took_s(base, other) / done * pairs)}{dollars}"
+    both = [run.manifest.pairing for run in (base, other) if run.manifest.pairing]
+    share = pairs / len(both[0].kept)
+    spent = [pairing.spent_usd for pairing in both if pairing.spent_usd is not None]
+    dollars = f", {usd_in_words(sum(spent) * share)}" if spent else ""
+    return f"at most {told_s(both[0].spent_s * share)}{dollars}"

@@ -13,7 +13,8 @@ from benchsuite.cli.settings import given_for
 from benchsuite.cli.targets import named_targets
 
 if TYPE_CHECKING:
-    from benchsuite.ab.turns import Ask, Look, Ready
+    from benchsuite.ab.ask import Ask
+    from benchsuite.ab.turns import Look, Ready
     from benchsuite.asked import Options
     from benchsuite.store.runs import Store
     from benchsuite.types import Run
@@ -134,31 +135,26 @@ def _with_extra(ctx: click.Context, words: tuple[str, ...], extra: str, option: 
     return params
 
 
-def tell_plan(two: "tuple[Options, Options]", looked: tuple[int, ...], *, yes: bool, ask: bool) -> None:
+def tell_plan(two: "tuple[Options, Options]", ask: "Ask", store: "Store", *, yes: bool, dry: bool) -> None:
     """Say what it will take at least and at most; where that is much, go on only if it is wanted."""
+    from benchsuite.ab.begun import pairs_done
     from benchsuite.cli.run_sweep import confirm_much
     from benchsuite.forecast import forecast, told_s, usd_in_words
 
-    fewest, most = looked[0], looked[-1]
-    each = [forecast(_of_trials(options, most)) for options in two]
-    whole = each[0].plus(each[1])
+    most, done = ask.looks[-1], pairs_done(two, ask, store)
+    left, fewest = most - done, min(look for look in ask.looks if look >= done) - done
+    base, other = map(forecast, ask.of(two))
+    whole = base.plus(other).times(left / most)
     guess = "roughly " if whole.guessed else "about "
-    pairs, span = f"{most}", told_s(whole.seconds)
-    if fewest < most:
-        pairs = f"{fewest} to {most}"
-        span = f"{told_s(whole.seconds * fewest / most)} to {span}"
+    pairs, span = f"{left}", told_s(whole.seconds)
+    if fewest < left:
+        pairs, span = f"{fewest} to {left}", f"{told_s(whole.seconds * fewest / left)} to {span}"
     usd = f", at most {usd_in_words(whole.usd)}" if whole.usd is not None else ""
-    click.echo(f"{pairs} pairs of trials, measured in turn: {guess}{span}{usd}", err=True)
-    confirm_much(whole, list(two), yes=yes, ask=ask)
-    for options in two if ask else ():
+    still = "still to do: " if ask.resume else ""
+    click.echo(f"{still}{pairs} pairs of trials, measured in turn: {guess}{span}{usd}", err=True)
+    confirm_much(whole, list(two), yes=yes, ask=not dry)
+    for options in () if dry else two:
         ask_if_public(options, yes)
-
-
-def _of_trials(options: "Options", trials: int) -> "Options":
-    import msgspec
-
-    workload = msgspec.structs.replace(options.workload, trials=trials)
-    return msgspec.structs.replace(options, workload=workload)
 
 
 def measured_in_turn(

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from benchsuite.ab.ask import Ask
 from benchsuite.ab.known import enough_asked, names_of, too_few
-from benchsuite.ab.turns import Ask, Look, Ready
+from benchsuite.ab.turns import Look, Ready
 from benchsuite.compare import why_invalid
 from benchsuite.differences import strict_obstacles
 from benchsuite.errors import InvalidMeasurement, StoreError, UsageError
@@ -185,26 +186,6 @@ def noise_of(base: RunDir, other: RunDir) -> Noise:
         if len(slower) > 1 and all(map(math.isfinite, slower)):
             sds[key], pairs = statistics.stdev(slower), max(pairs, len(slower))
     return Noise(run_id=base.run_id, pairs=pairs, sd=sds)
-
-
-def took_s(base: Run, other: Run) -> float:
-    """Seconds from the first measured request of either run to the last answer."""
-    infos = [*base.manifest.trials, *other.manifest.trials]
-    return (max(info.end_ns for info in infos) - min(info.start_ns for info in infos)) / 1e9 if infos else 0.0
-
-
-def took_usd(base: Run, other: Run) -> float | None:
-    """What both runs' requests cost, by the time they took or as billed; None: no price is known."""
-    seconds, found = took_s(base, other), []
-    for run in (base, other):
-        if price := run.manifest.price:
-            found.append(price.count * price.usd_per_gpu_hour * seconds / 3600)
-        elif run.manifest.token_price:
-            costs = [(row.rates.get("cost_per_1k_usd"), row.requests) for row in run.summaries]
-            found += [
-                cost.value * requests / 1000 for cost, requests in costs if cost and cost.value is not None
-            ]
-    return math.fsum(found) if found else None
 
 
 # ---------------------------------------------------------------- all of it

@@ -15,7 +15,9 @@ class Pairing(Noun, frozen=True, kw_only=True):
     trials that count, in the order of the pairs; a pair's trials have the same number in both runs, the
     same arrivals and the same text, and begin with other words. `first`: for each of them, the arm that
     was measured first. `looks`: after how many pairs it was looked whether it is decided. `restarts`: the
-    engine was started anew before each trial.
+    engine was started anew before each trial. `spent_s`: seconds that both together have taken so far, over
+    all starts, engines' starting and what was measured again included; `spent_usd`: what this arm has cost
+    by then, None: no price is known.
     """
 
     id: str
@@ -26,6 +28,8 @@ class Pairing(Noun, frozen=True, kw_only=True):
     first: tuple[str, ...] = ()
     looks: tuple[int, ...] = ()
     restarts: bool = False
+    spent_s: float = 0.0
+    spent_usd: float | None = None
 
 
 class Judged(Noun, frozen=True, kw_only=True):
