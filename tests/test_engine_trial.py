@@ -225,3 +225,29 @@ def test_spools_are_private(serve: Any, wire: Any, drive: Any, tmp_path: Path) -
     for path in paths:
         assert path.stat().st_mode & 0o777 == 0o600
         assert msgspec.json.encode("prompt 0") not in path.read_bytes()
+
+
+def test_idle_connections_that_a_server_ends_all_at_once_are_let_go(
+    serve: Any, wire: Any, drive: Any
+) -> None:
+    """The first one's end closes the others, whose own end is among what the same look brought."""
+    count, later_ns = 4, 600_000_000
+
+    def sleep_through_the_end() -> None:
+        time.sleep(0.1)
+        (worker,) = children()
+        worker.suspend()
+        threading.Timer(0.2, worker.resume).start()
+
+    answered = threading.Barrier(count, sleep_through_the_end)
+
+    def script(peer: Any) -> None:
+        while (heard := peer.request()) is not None:
+            peer.answer(wire.sized())
+            if int(heard.request_id.removeprefix(drive.ID_PREFIX)) < count:
+                answered.wait(10)
+                return
+
+    trial = drive.trial(serve(script), closed=False, slots=None)
+    done = drive.run(trial, drive.requests(2 * count, [0] * count + [later_ns] * count))
+    assert [record.outcome for record in done.records] == ["ok"] * 2 * count

@@ -184,11 +184,11 @@ def test_a_run_with_and_without_streaming_tells_the_first_token_from_the_whole(t
     assert "whole" in screen
     assert "E2E p50" in screen
     assert "note (2 in flight, not streamed): answers came in one piece" in screen
-    # How late the client itself was isn't what is tested.
+    # How late the client itself was, and how soon it filled a slot again, isn't what is tested.
     blamed = [
         line for line in screen.splitlines() if line.strip().startswith("suspect (") or "invalid" in line
     ]
-    assert all("late (p99)" in line for line in blamed), screen
+    assert all("late (p99)" in line or "in flight on average" in line for line in blamed), screen
 
 
 def test_a_run_with_a_schema_a_mix_and_tools_is_valid_and_goes_to_all_its_models(tmp_path):

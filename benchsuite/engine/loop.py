@@ -33,7 +33,7 @@ class Feed(Protocol):
     """Brings calls and orders to a loop and reports of it."""
 
     def serve(self, loop: "Loop", fd: int) -> None:
-        """A descriptor of the feed is ready."""
+        """A descriptor is ready that is no connection's: the feed's, or of one that was just closed."""
 
     def report(self, loop: "Loop", now_ns: int) -> None:
         """Say how it goes; called about ten times a second."""

@@ -67,11 +67,13 @@ class PipeFeed:
         return count >= ahead or count * mean_bytes + loop.schedule.ahead_bytes >= AHEAD_BYTES
 
     def serve(self, loop: Loop, fd: int) -> None:
-        """Take in calls or an order."""
+        """Take in calls or an order; what was meant for a connection that is gone by now is nobody's."""
         if fd == self.control_fd:
             self.order(loop)
         elif fd == self.turns_fd:
             self.take_in(loop, fd)
+        elif fd:
+            return
         elif self.full(loop):
             self.listening = False
             loop.poller.unregister(0)
