@@ -160,6 +160,10 @@ def test_models_by_shape_by_file_and_by_name(tmp_path, monkeypatch):
     for missing in (str(tmp_path / "x.gguf"), str(tmp_path / "x"), "./x", "~/x"):
         with pytest.raises(UsageError, match=r"no model (file|folder) .*x"):
             resolve_model(missing)
+    with pytest.raises(UsageError, match=r"no model 5m; one of that shape is --model shape:5m"):
+        resolve_model("5m")
+    (folder / "5m").mkdir()
+    assert resolve_model("5m") == LaunchModel(argument="5m", name="5m")
 
 
 def test_a_published_shape_comes_without_weights(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from benchsuite.driver import Launch, ModelForm
 from benchsuite.errors import TargetError, UsageError
 from benchsuite.servers.interpreter import interpreter, is_module, module_version
 from benchsuite.servers.model import is_dummy, make_model, model_path, shape_facts
+from benchsuite.servers.shapes import SHAPES
 from benchsuite.shown import mask_command, without_secrets
 from benchsuite.types import Call, Noun
 
@@ -100,6 +101,8 @@ def resolve_model(
         if not path.exists():
             raise UsageError(f"there is no model folder {name}")
         return LaunchModel(argument=str(path.resolve()), name=path.resolve().name)
+    if name in SHAPES and not path.exists():
+        raise UsageError(f"there is no model {name}; one of that shape is --model shape:{name}")
     return LaunchModel(argument=name, name=name)
 
 
