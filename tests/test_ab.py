@@ -192,7 +192,8 @@ def test_what_was_measured_again_and_before_an_interruption_counts_as_spent(serv
     price = (1000.0, 3000.0)
     two = tuple(msgspec.structs.replace(arm, token_price=price) for arm in arms(servers))
     begun = time.monotonic()
-    before = measured(two, store, at=("B", 3), usd=1e6)
+    # A comes first there: wherever in its trial it ends, the pair isn't whole.
+    before = measured(two, store, at=("A", 3), usd=1e6)
     gone_s = time.monotonic() - begun
     assert before[0].manifest.pairing.kept == (1, 2) and 0 < before[0].manifest.pairing.spent_s <= gone_s
     runs = measured(two, store, resume=True, usd=1e6)
@@ -215,7 +216,7 @@ def test_a_budget_that_was_spent_before_an_interruption_stays_spent(servers, tmp
         return False, None
 
     begun = time.monotonic()
-    measured(arms(servers), store, looks=(2, 20), look=look, at=("A", 4))
+    measured(arms(servers), store, looks=(2, 20), look=look, at=("B", 4))
     runs = measured(
         arms(servers), store, looks=(2, 20), look=look, resume=True, seconds=time.monotonic() - begun
     )
