@@ -98,11 +98,19 @@ def obstacles(base: Manifest, other: Manifest) -> tuple[str, ...]:
         f"{field.replace('_', ' ')}: {_briefly(ours)} and {_briefly(theirs)}"
         for field in _SENT_ALIKE
         if (ours := getattr(asked, field)) != (theirs := getattr(asked_other, field))
+        and not (field == "trace" and _same_rows(ours, theirs))
     ]
     ours, theirs = spaced(asked), spaced(asked_other)
     if ours != theirs and _scheduled(asked) and _scheduled(asked_other):
         found.append(f"{ours} and {theirs}")
     return tuple(found)
+
+
+def _same_rows(ours: Source | None, theirs: Source | None) -> bool:
+    """Are they the same rows of the same trace, whatever its file is called?"""
+    return (
+        ours is not None and theirs is not None and theirs == msgspec.structs.replace(ours, file=theirs.file)
+    )
 
 
 def strict_obstacles(

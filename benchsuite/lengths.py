@@ -13,11 +13,13 @@ from benchsuite.errors import TargetError
 from benchsuite.identify import patient
 from benchsuite.target import Resolved, Tell
 from benchsuite.types import Call, Lengths, Message, Request, Stage, Tape, Workload
+from benchsuite.workload.agent import first_tool
 from benchsuite.workload.bodies import longest_tokens
 from benchsuite.workload.conversations import PROBED, probe
 from benchsuite.workload.fit import fit, words
 from benchsuite.workload.mix import dressed
 from benchsuite.workload.passages import counted
+from benchsuite.workload.spreads import least
 
 _PROBE_S = 60.0
 _PROBES_AT_ONCE = 8
@@ -88,9 +90,10 @@ def with_turns(who: Resolved, lengths: Lengths, workload: Workload, tell: Tell) 
     if workload.turns == 1 or lengths.source != "usage":
         return lengths
     asks = dressed(workload)
+    tool = first_tool(workload.tools) if workload.tool_turns else None
 
     def cost(lengths: Lengths, answer_words: int) -> int | None:
-        messages, spent = probe(lengths, workload.tool_turns, answer_words)
+        messages, spent = probe(lengths, tool, answer_words)
         (tokens,) = _charged(who, [""], tell, {**asks, "messages": messages})
         return None if tokens is None else tokens - lengths.overhead - spent
 
@@ -100,6 +103,9 @@ def with_turns(who: Resolved, lengths: Lengths, workload: Workload, tell: Tell) 
         beyond = cost(lengths, PROBED)
     if beyond is None:
         return lengths
+    if least(workload.user_tokens) <= beyond:
+        shortest = f"a later turn takes at least {beyond + 1} tokens, most of them the chat template's"
+        tell(Stage(name="ready", text=f"{shortest}: shorter ones have as many"))
     return msgspec.structs.replace(lengths, turn_overhead=max(0, beyond))
 
 

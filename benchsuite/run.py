@@ -210,7 +210,10 @@ def preview(options: Options, store: Store, tell: Tell) -> tuple[Manifest, tuple
         lines = [target_line(manifest)]
         for point in manifest.points:
             check_context(point, who.identity)
-            first = next(planned(manifest, options, point, "measure", 1))
+            first = next(planned(manifest, options, point, "measure", 1), None)
+            if first is None:
+                lines.append(f"{point.label}: nothing is due in so short a trial")
+                continue
             call = encoded(who.driver, first, who.target)
             lines.append(
                 f"{point.label}: {call.method} {call.path}, {len(call.body):,} bytes, "

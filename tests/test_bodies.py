@@ -15,9 +15,10 @@ from benchsuite.engine.trial import encoded
 from benchsuite.errors import UsageError
 from benchsuite.store.runs import Store
 from benchsuite.testing import request
-from benchsuite.types import Target, Workload
+from benchsuite.types import Listed, Target, Workload
 from benchsuite.workload import bodies as module
 from benchsuite.workload.bodies import longest_tokens, read, replay
+from benchsuite.workload.load import load as named
 from benchsuite.workload.load import workload_digest
 from benchsuite.workload.plan import Material, plan
 from benchsuite.workload.points import points
@@ -182,6 +183,16 @@ def test_the_digest_is_that_of_the_file_and_its_name_does_not_matter(tmp_path):
     assert workload_digest(replay(longer, first.facts)) == digests[0]
     louder = msgspec.structs.replace(QUICK, concurrency=(9,))
     assert workload_digest(replay(louder, first.facts)) != digests[0]
+
+
+def test_of_the_workload_only_its_load_and_its_end_are_left(tmp_path):
+    facts = numbered(tmp_path, 3).facts
+    points = (Listed(hit_ratio=0.5, concurrency=2), Listed(hit_ratio=0.9, concurrency=2), Listed(rate=3.0))
+    asked = replay(msgspec.structs.replace(named("caching"), listed=points), facts)
+    assert (asked.hit_ratio, asked.groups, asked.cache) == ((), 1, ("cold",))
+    assert asked.listed == (Listed(concurrency=2), Listed(rate=3.0))
+    with pytest.raises(UsageError, match="a trace says itself what is sent"):
+        replay(named("trace"), facts)
 
 
 def test_context_for_an_engine_that_we_start_is_a_careful_guess(tmp_path):

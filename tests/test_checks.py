@@ -60,10 +60,74 @@ def by(kind, **more):
         (by("choice", choices=("spam", "not spam")), "This is not spam.", "not spam", True),
         (by("choice", choices=("spam", "not spam")), "This is not spam.", "spam", False),
         (by("choice", choices=("yes", "no"), expected="no"), "No!", "", True),
+        (by("regex", expected="Zürich"), f"In {unicodedata.normalize('NFD', 'Zürich')}.", "", True),
+        (by("regex", expected=unicodedata.normalize("NFD", "Zürich")), "In Zürich.", "", True),
     ],
 )
 def test_texts(check, answer, expected, right):
     assert passes(check, answer, expected) is right
+
+
+MOODS = ("positive", "negative")
+NUMBERS = ("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "named"),
+    [
+        (MOODS, "_positive_", "positive"),
+        (MOODS, "__Positive__.", "positive"),
+        (MOODS, "**positive**", "positive"),
+        (MOODS, "- positive", "positive"),
+        (MOODS, "-positive", "positive"),
+        (MOODS, "positive - it praises", "positive"),
+        (MOODS, "positive—it praises", "positive"),
+        (MOODS, "non-positive", None),
+        (MOODS, "non\u2011positive", None),
+        (MOODS, "positive-ish", None),
+        (MOODS, "non_positive", None),
+        (MOODS, "positively", None),
+        (("spam", "not-spam"), "not-spam", "not-spam"),
+        (("spam", "not_spam"), "_not_spam_", "not_spam"),
+        (("中国", "日本"), "答案是中国。", "中国"),
+        (("中国", "日本"), "中国和日本", None),
+        (("可能", "不可能"), "我想这不可能。", "不可能"),
+        (("東京", "ロンドン"), "それは東京です", "東京"),
+        (("서울", "부산"), "답은 서울입니다.", "서울"),
+        (("ใช่", "ไม่ใช่"), "คำตอบคือใช่ครับ", "ใช่"),
+        (("yes", "no"), "答案是yes。", "yes"),
+        (("yes", "no"), "答案是yesterday。", None),
+        (("1月", "2月"), "它在1月。", "1月"),
+        (("1月", "2月"), "它在11月。", None),
+        (NUMBERS, "1", "1"),
+        (NUMBERS, "1.", "1"),
+        (NUMBERS, "The answer is 1, I think.", "1"),
+        (NUMBERS, "**1**: it", "1"),
+        (NUMBERS, "_1_", "1"),
+        (NUMBERS, "- 1", "1"),
+        (NUMBERS, "No.1", "1"),
+        (NUMBERS, "答案是1。", "1"),
+        (NUMBERS, "-1", None),
+        (NUMBERS, "It is \u22121.", None),
+        (NUMBERS, "+1", None),
+        (NUMBERS, "1.5", None),
+        (NUMBERS, "0.1", None),
+        (NUMBERS, ".1", None),
+        (NUMBERS, "1,000", None),
+        (NUMBERS, "1\u202f000", None),
+        (NUMBERS, "1'000", None),
+        (NUMBERS, "1_000", None),
+        (NUMBERS, "1+", None),
+        (NUMBERS, "1\u20132", None),
+        (NUMBERS, "12", None),
+        (("-1", "0", "1"), "-1", "-1"),
+        (("-1", "0", "1"), "It is 1.", "1"),
+        (("1.5", "5"), "1.5", "1.5"),
+    ],
+)
+def test_a_choice_is_named_by_a_word_of_its_own(choices, answer, named):
+    check = by("choice", choices=choices)
+    assert [each for each in choices if passes(check, answer, each)] == ([named] if named else [])
 
 
 WITH_SCHEMA = by("json-schema", json_schema=json.dumps(PERSON))
@@ -108,6 +172,60 @@ def test_json_without_anything_expected_has_to_be_valid_only_and_without_a_schem
     assert not passes(free, "[1, 2]", "[2, 1]")
     assert not passes(free, "0", "false")
     assert passes(free, '"Z\\u00fcrich"', json.dumps(unicodedata.normalize("NFD", "Zürich")))
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "same"),
+    [
+        ("4111111111111112", "4111111111111111", False),
+        ("1700000000001", "1700000000000", False),
+        ("1700000000001", "1700000000000.0", False),
+        ("1.7e12", "1700000000000", True),
+        ("4111111111111111.0", "4111111111111111", True),
+        ("1e23", f"1{'0' * 23}", True),
+        ("1" * 320, "1" * 320, True),
+        (f"{'1' * 319}2", "1" * 320, False),
+        ("1" * 320, "184.5", False),
+        ("184.5", "1" * 320, False),
+        ("0.30000000000000004", "0.3", True),
+        ("0.3000001", "0.3", False),
+    ],
+)
+def test_whole_numbers_are_the_same_exactly_and_others_but_for_the_last_digits(answer, right, same):
+    assert passes(by("json-schema"), answer, right) is same
+
+
+DEEP = f"{'[' * 900}1{']' * 900}"
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "right"),
+    [
+        ({"multipleOf": 0.01}, "1" * 320, ""),
+        ({"multipleOf": 0.01}, "1e400", ""),
+        ({"type": "array", "items": {"$ref": "#"}}, DEEP, ""),
+        (None, DEEP, DEEP.replace("1", "2")),
+        (None, f'{{"amount": {"1" * 320}}}', '{"amount": 184.5}'),
+        (None, f'{{"amount": {"1" * 5000}}}', '{"amount": 184.5}'),
+        (None, '"\\ud800"', '"x"'),
+        (None, "\ud800", '"x"'),
+    ],
+)
+def test_an_answer_that_cannot_be_judged_did_not_pass(schema, answer, right):
+    check = by("json-schema", json_schema=json.dumps(schema) if schema else "")
+    passed = checks.judging(
+        overridden(load("task"), check=check), [Item(messages=(), expected=right)], {0: 0}.get
+    )
+    assert passed(0, answer) is False
+
+
+@pytest.mark.parametrize("kind", ["exact", "contains", "regex", "choice", "json-schema"])
+def test_whatever_a_judge_raises_the_answer_did_not_pass(monkeypatch, kind):
+    def broken(answer, expected):
+        raise MemoryError
+
+    monkeypatch.setattr(checks, "_JUDGES", {kind: lambda check: broken})
+    assert passes(by(kind), "x", "x") is False
 
 
 def test_nothing_is_fetched_for_a_reference_out_of_the_schema():

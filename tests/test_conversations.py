@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Lengths, Spread, Workload
+from benchsuite.workload.agent import first_tool
 from benchsuite.workload.card import card
 from benchsuite.workload.conversations import WARM_UP_THINK_S, WARM_UP_TURNS, probe
 from benchsuite.workload.fit import words
@@ -161,6 +162,16 @@ def test_an_agents_turns_are_calls_and_their_results():
     assert len(set(ids)) == 2
 
 
+def test_an_agent_calls_the_first_of_the_workloads_own_tools():
+    assert first_tool("") == ("look_up", "query")
+    found = list(islice(planned(load("agent")), 2))
+    (call,) = json.loads(found[1].messages[1].tool_calls)
+    assert call["function"]["name"] == "search" == json.loads(found[1].tools)[0]["function"]["name"]
+    assert [*json.loads(call["function"]["arguments"])] == ["query"]
+    own = [{"name": "run", "input_schema": {"properties": {"code": {"type": "string"}}}}]
+    assert first_tool(json.dumps(own)) == ("run", "code")
+
+
 def test_a_warm_up_talks_shortly():
     workload = changed(turns=9, think_s=30.0)
     found = list(planned(workload, phase="warm_up", trial=0))
@@ -171,8 +182,15 @@ def test_a_warm_up_talks_shortly():
 
 
 def test_warm_conversations_are_one_and_the_same():
-    found = conversations(planned(changed(cache=("warm",))))
-    assert len({tuple(request.messages for request in turns) for turns in found}) == 1
+    for drawn in ({}, {"requests": 40, **DRAWN}):
+        workload = changed(cache=("warm",), **drawn)
+        # The last one may be cut short.
+        found = conversations(planned(workload))[:-1] or conversations(planned(workload))
+        assert len({tuple(request.messages for request in turns) for turns in found}) == 1
+        first = next(iter(found))
+        assert [one.messages for one in next(iter(conversations(planned(workload, trial=2))))] == [
+            one.messages for one in first
+        ]
 
 
 def test_shared_conversations_begin_alike_and_go_on_by_themselves():
@@ -195,7 +213,7 @@ def test_a_models_share_is_a_conversations_not_a_turns():
 
 def test_a_probe_is_a_short_conversation_of_known_words():
     for tool_turns in (False, True):
-        messages, count = probe(LENGTHS, tool_turns)
+        messages, count = probe(LENGTHS, first_tool("") if tool_turns else None)
         texts = [text for message in messages for text in (message.content, *_queries(message)) if text]
         assert count == sum(len(text.split(" ")) for text in texts) == 24
 

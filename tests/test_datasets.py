@@ -19,6 +19,7 @@ from benchsuite.workload.plan import plan
 from benchsuite.workload.points import points
 
 DATA = Path(__file__).parent / "data" / "datasets"
+GUIDE = Path(__file__).parents[1] / "docs" / "guide" / "checks.md"
 SECRET = "sentinel-of-somebody"
 
 
@@ -88,6 +89,19 @@ def test_sharegpt_as_json_lines_is_the_same(tmp_path):
     assert read("lines.jsonl", tmp_path)[1] == read("sharegpt.json")[1]
 
 
+def test_conversations_without_a_prompt_are_left_out_and_counted(tmp_path):
+    said = [{"from": "gpt", "value": "Hello?"}]
+    asked = [*said, {"from": "human", "value": "Hi."}, {"from": "bing", "value": "Good day."}]
+    rows = [{"id": "a", "conversations": one} for one in ([], said, asked)]
+    (tmp_path / "some.json").write_text(json.dumps(rows))
+    source, items = read("some.json", tmp_path)
+    assert (source.number, source.dropped) == (1, 2)
+    assert [(item.messages, item.expected) for item in items] == [((user("Hi."),), "Good day.")]
+    (tmp_path / "none.json").write_text(json.dumps(rows[:2]))
+    with pytest.raises(UsageError, match=r"none\.json has no row with a prompt"):
+        read("none.json", tmp_path)
+
+
 def test_openai_messages_pass_images_tools_and_calls_through():
     _, (image, tool) = read("messages.jsonl")
     assert image.messages[0] == system("You see.")
@@ -103,6 +117,19 @@ def test_openai_messages_pass_images_tools_and_calls_through():
     assert (answer.role, answer.content, answer.tool_call_id) == ("tool", "sunny", "c1")
     assert json.loads(tool.tools)[0]["function"]["name"] == "weather"
     assert tool.expected == ""
+
+
+def test_a_format_that_is_named_wins_over_other_columns(tmp_path):
+    row = {
+        "conversations": [{"from": "human", "value": "Hi."}, {"from": "gpt", "value": "Good day."}],
+        "messages": [{"role": "user", "content": "Bye."}],
+    }
+    (tmp_path / "both.jsonl").write_text(json.dumps(row))
+    _, (turns,) = read("both.jsonl", tmp_path, format="sharegpt")
+    assert (turns.messages, turns.expected) == ((user("Hi."),), "Good day.")
+    for named in ("openai", ""):
+        _, (found,) = read("both.jsonl", tmp_path, format=named)
+        assert found.messages == (user("Bye."),)
 
 
 def test_a_named_column_holds_the_prompt_and_right_answers_are_kept_only_for_a_check(tmp_path):
@@ -276,6 +303,7 @@ def test_prompts_are_word_for_word_unless_a_cold_cache_is_asked_for(some):
     for mine, theirs in zip(one, other, strict=True):
         salt, _, rest = mine.messages[0].content.partition("\n")
         assert rest == f"prompt {mine.item}" == theirs.messages[0].content.partition("\n")[2]
+        assert len(salt.split()) == 7 and "a line of seven words" in GUIDE.read_text()
         salts |= {salt, theirs.messages[0].content.partition("\n")[0]}
     assert len(salts) == 20
     assert workload_digest(cold) != workload_digest(workload_of())

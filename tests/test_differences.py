@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from benchsuite.differences import asked_differently, differs_in, obstacles, strict_obstacles, told_apart
-from benchsuite.types import Lengths, Price, Run
+from benchsuite.types import Lengths, Price, Run, Source
 
 CHAT = Path(__file__).parent / "report" / "chat.json"
 BASE = msgspec.structs.replace(msgspec.json.decode(CHAT.read_bytes(), type=Run).manifest, price=None)
@@ -182,6 +182,16 @@ def test_a_setting_of_the_engine_is_told_once():
 def test_what_is_sent_besides_is_told():
     other = replaced(BASE, options={"cache": "off", "endpoint": "chat"}, extra_body='{"top_k": 1}')
     assert names(differs_in(BASE, other)) == ["extra body", "option cache"]
+
+
+def test_a_trace_is_its_rows_whatever_its_file_is_called():
+    def of(**facts):
+        source = Source(**{"file": "t.jsonl", "sha256": "0f", "number": 9, "used": 4} | facts)
+        return replaced(BASE, workload=replaced(BASE.workload, trace=source))
+
+    assert obstacles(of(), of(file="u.jsonl")) == ()
+    for other in (of(sha256="1f"), of(used=5), BASE):
+        assert [reason.partition(":")[0] for reason in obstacles(of(), other)] == ["trace"]
 
 
 # ---------------------------------------------------------------- regression

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
+from benchsuite.engine import clock
 from benchsuite.engine.exchange import ask
 
 Script = Callable[[Any], None]
 
 
-def once(*parts: bytes, end: str = "wait") -> Script:
+def once(*parts: bytes, end: str = "wait", pause_s: float = 0.002) -> Script:
     """A script: hear one request, send the parts as segments, then wait, close or reset."""
 
     def script(peer: Any) -> None:
         if peer.request() is None:
             return
-        peer.send(*parts, pause_s=0.002)
+        peer.send(*parts, pause_s=pause_s)
         if end == "close":
             peer.close()
         elif end == "reset":
@@ -114,6 +115,15 @@ def test_a_whole_answer_counts_with_whatever_comes_after(
     assert (record.outcome, record.output_tokens) == ("ok", 2)
 
 
+def test_a_second_answer_behind_the_first_changes_nothing_of_it(serve: Any, wire: Any, drive: Any) -> None:
+    second = b"HTTP/1.1 408 Request Timeout\r\nRetry-After: 9\r\nContent-Length: 2\r\n\r\n{}"
+    server = serve(once(wire.sized(2) + second, end="wait"))
+    (tape,) = ask(drive.endpoint(server), drive.target(server), drive.calls(server, 1))
+    record = drive.record(tape)
+    assert (record.outcome, record.http_status, record.output_tokens) == ("ok", 200, 2)
+    assert "retry-after" not in {name.lower() for name in dict(tape.headers)}
+
+
 @pytest.mark.parametrize(
     "head", [b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"\r\n"]
 )
@@ -181,6 +191,26 @@ def test_limits_end_what_takes_too_long(
     assert (record.outcome, record.error_kind) == ("timeout", kind)
     assert record.end_ns - record.sent_ns >= 200_000_000
     assert (record.first_token_ns is not None) == bool(parts)
+
+
+def test_a_head_alone_is_no_stream_that_has_fallen_silent(serve: Any, wire: Any, drive: Any) -> None:
+    """Servers behind a framework send it at once, and queue all the same."""
+    head, *chunks = wire.chunked(2)
+    script = once(head, b"".join(chunks), pause_s=0.6)
+    (record,) = drive.ask(serve(script), connection=drive.limits(silence_s=0.2, first_byte_s=5.0))
+    assert record.outcome == "ok"
+    (record,) = drive.ask(serve(script), connection=drive.limits(silence_s=5.0, first_byte_s=0.2))
+    assert (record.outcome, record.error_kind) == ("timeout", "timeout_first_byte")
+
+
+def test_a_wall_clock_that_was_set_back_moves_no_arrival_before_the_request(
+    serve: Any, wire: Any, drive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = clock.stamp_ns
+    monkeypatch.setattr(clock, "stamp_ns", lambda said: real(said) - 3_600_000_000_000)
+    (record,) = drive.ask(serve(once(wire.sized(3))))
+    assert record.outcome == "ok"
+    assert record.sent_ns <= record.first_token_ns <= record.end_ns
 
 
 def test_user_stamps_are_marked_and_kernel_stamps_lie_between_sent_and_held(

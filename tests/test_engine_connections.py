@@ -244,3 +244,22 @@ def test_what_is_no_url_is_told_without_its_password(url: str) -> None:
         resolve(Target(backend="sim", url=secret), Connection())
     assert type(caught.value).__name__ == "UsageError"
     assert "hunter2" not in str(caught.value)
+
+
+def test_requests_carry_what_was_asked_and_nothing_twice(serve: Any, wire: Any, drive: Any) -> None:
+    server = serve(keep(wire))
+    target = Target(
+        backend="sim",
+        url=server.url + "/base/",
+        model="m",
+        key="k",
+        headers={"x-extra": "1", "USER-agent": "me"},
+    )
+    request = next(drive.requests(1))
+    ask(resolve(target, Connection()), target, [drive.driver.encode(request, target)])
+    (heard,) = server.heard
+    assert heard.line == "POST /base/v1/chat/completions HTTP/1.1"
+    assert heard.headers["host"] == f"127.0.0.1:{server.port}"
+    assert heard.headers["authorization"] == "Bearer k"
+    assert (heard.headers["x-extra"], heard.headers["user-agent"]) == ("1", "me")
+    assert heard.headers["accept-encoding"] == "identity"

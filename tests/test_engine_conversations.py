@@ -1,11 +1,16 @@
 """Conversations in the engine: who is due when, who holds a slot, what a failed turn takes with it."""
 
+import fcntl
 import hashlib
 import json
+import os
+import subprocess
 import threading
 import time
+from functools import partial
 from itertools import groupby, pairwise
 
+import psutil
 import pytest
 
 from benchsuite.engine.trial import Interrupt
@@ -115,6 +120,18 @@ def test_nobody_waits_for_somebody_who_thinks(serve, wire, drive, closed):
     done = drive.run(trial, iter([*slow, *quick]))
     assert [record.outcome for record in done.records] == ["ok"] * 8
     assert max(record.end_ns for record in done.records[2:]) < done.records[1].sent_ns
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_turns_after_one_that_was_refused_are_recorded_as_skipped(serve, wire, drive, real):
+    def script(peer):
+        if peer.request() is not None:
+            peer.server.close_door()
+            peer.answer(wire.sized())
+
+    trial = drive.trial(serve(script), slots=1, talks=True, quotes=real)
+    done = drive.run(trial, talk(5, 5, real=real))
+    assert [record.outcome for record in done.records] == ["ok", "refused", "skipped", "skipped", "skipped"]
 
 
 @pytest.mark.parametrize("real", [False, True])
@@ -248,3 +265,68 @@ def test_large_conversations_are_fed_in_time(serve, wire, drive):
     )
     done = drive.run(drive.trial(server, slots=2, talks=True), requests)
     assert [record.outcome for record in done.records] == ["ok"] * 75
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Pipes to and from workers hold a page, so that few lines fill them."""
+    make = os.pipe
+
+    def pipe():
+        ends = make()
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, 4096)
+        return ends
+
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        monkeypatch.setattr(os, "pipe", pipe)
+    monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, pipesize=4096))
+    # Whoever waits for somebody who waits would do so forever.
+    watch = threading.Timer(60, lambda: [child.kill() for child in psutil.Process().children()])
+    watch.start()
+    yield
+    watch.cancel()
+
+
+class Slow:
+    """A driver that takes its time over turns that quote an answer, and counts them."""
+
+    def __init__(self, driver, pause_s):
+        self.driver, self.pause_s, self.turns = driver, pause_s, 0
+
+    def __getattr__(self, name):
+        return getattr(self.driver, name)
+
+    def encode(self, request, target):
+        if request.turn:
+            self.turns += 1
+            time.sleep(self.pause_s)
+        return self.driver.encode(request, target)
+
+
+def many(serve, wire, drive, pause_s):
+    """A trial of 1,500 conversations of two turns, all due at once, and their requests."""
+    driver = Slow(drive.driver, pause_s)
+    server = serve(answering(wire))
+    trial = drive.trial(server, closed=False, slots=8, talks=True, quotes=True, driver=driver)
+    return trial, talk(2, 0, count=1500, offsets_ns=[0] * 1500, real=True)
+
+
+def test_a_parent_slow_at_quoting_comes_to_the_end(serve, wire, drive, narrow):
+    """The worker has more to say than its pipe takes while the parent writes more than it has read."""
+    trial, requests = many(serve, wire, drive, 0.002)
+    done = drive.run(trial, requests)
+    assert [record.outcome for record in done.records] == ["ok"] * 3000
+
+
+def test_a_second_interrupt_stops_a_parent_slow_at_quoting(serve, wire, drive, narrow):
+    interrupt = Interrupt()
+
+    def on_tick(status):
+        if status.done >= 500:
+            interrupt.level += 1
+
+    trial, requests = many(serve, wire, drive, 0.02)
+    done = drive.run(trial, requests, interrupt, on_tick)
+    assert 500 <= len(done.records) < 3000
+    assert trial.driver.turns < 1500
+    assert done.run.workers[0].stopped

@@ -1,9 +1,14 @@
 """TLS, proxies, and that no secret is ever shown or stored."""
 
 import contextlib
+import os
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
+import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +141,121 @@ def test_an_answer_without_framing_ends_with_tls_itself(
     assert (record.outcome, record.output_tokens) == ("ok", 2)
 
 
+def spoilt(peer: Any, *parts: bytes) -> None:
+    """Send the parts through TLS and, in the same segment, a record that nobody can read."""
+    peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    peer.send(*parts)
+    os.write(peer.sock.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+    peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+
+needs_cork = pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="one segment needs TCP_CORK")
+
+
+@needs_cork
+def test_an_answer_before_a_bad_record_counts(
+    serve: Any, wire: Any, drive: Any, server_tls: ssl.SSLContext, ca_cert: str
+) -> None:
+    def script(peer: Any) -> None:
+        while (heard := peer.request()) is not None:
+            spoils = len(server.heard) == 2 and heard.connection == 0
+            spoilt(peer, *wire.chunked()) if spoils else peer.answer(*wire.chunked())
+
+    server = serve(script, server_tls)
+    records = drive.ask(server, count=3, connection=Connection(ca_cert=ca_cert))
+    assert [(record.outcome, record.reconnects) for record in records] == [("ok", 0)] * 3
+    assert [heard.connection for heard in server.heard] == [0, 0, 1]
+
+
+@needs_cork
+@pytest.mark.parametrize("framing", [b"", b"Transfer-Encoding: chunked\r\n"])
+def test_a_bad_record_is_no_end_of_an_answer(
+    serve: Any, wire: Any, drive: Any, server_tls: ssl.SSLContext, ca_cert: str, framing: bytes
+) -> None:
+    """Not even of one that only the connection's end could end; what came before it is kept."""
+    event = wire.events(1)[0]
+    piece = b"%x\r\n%b\r\n" % (len(event), event) if framing else event
+
+    def script(peer: Any) -> None:
+        if peer.request() is not None:
+            spoilt(peer, wire.OK + framing + b"\r\n" + piece)
+            peer.request()
+
+    (record,) = drive.ask(serve(script, server_tls), connection=Connection(ca_cert=ca_cert))
+    assert (record.outcome, record.error_kind) == ("cut_off", "reset")
+    assert record.first_token_ns is not None
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="Python's own servers never renegotiate")
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_server_that_renegotiates_ends_no_worker(
+    wire: Any, drive: Any, authority: trustme.CA, ca_cert: str, tmp_path: Path, busy: bool
+) -> None:
+    """It sends what is typed: an answer; but `r` begins a new handshake."""
+    issued, pem = authority.issue_cert("127.0.0.1"), tmp_path / "server.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(pem)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["openssl", "s_server", "-port", str(port), "-cert", str(pem), "-tls1_2"]
+    server = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    output, typed = server.stdout, server.stdin
+
+    def type_in(data: bytes) -> None:
+        typed.write(data)
+        typed.flush()
+        time.sleep(0.1)
+
+    def answer() -> None:
+        heads = (line for line in output if line == b"\r\n")
+        for number, _ in enumerate(heads):
+            first = number == 0
+            type_in(wire.sized()[:-20] if busy and first else wire.sized())
+            if first:
+                type_in(b"r\n")
+
+    next(line for line in output if line.startswith(b"ACCEPT"))
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        target = types.SimpleNamespace(url=f"https://127.0.0.1:{port}")
+        endpoint = drive.endpoint(target, Connection(ca_cert=ca_cert))
+        trial = drive.trial(target, endpoint=endpoint, closed=False, slots=None)
+        done = drive.run(trial, drive.requests(2, [0, 800_000_000]))
+    finally:
+        server.terminate()
+        server.wait()
+        thread.join(10)
+        typed.close()
+        output.close()
+    assert [record.outcome for record in done.records] == ["cut_off" if busy else "ok", "ok"]
+
+
+def test_a_session_that_takes_nothing_is_replaced(
+    serve: Any,
+    wire: Any,
+    drive: Any,
+    server_tls: ssl.SSLContext,
+    ca_cert: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write, calls = ssl.SSLObject.write, iter(range(3))
+
+    def second_fails(session: ssl.SSLObject, data: bytes) -> int:
+        if next(calls) == 1:
+            raise ssl.SSLWantReadError
+        return write(session, data)
+
+    monkeypatch.setattr(ssl.SSLObject, "write", second_fails)
+    server = serve(keep(wire), server_tls)
+    records = drive.ask(server, count=2, connection=Connection(ca_cert=ca_cert))
+    assert [(record.outcome, record.reconnects) for record in records] == [("ok", 0), ("ok", 1)]
+    assert len(server.heard) == 2
+
+
 def test_tickets_are_not_the_first_byte(
     serve: Any, drive: Any, server_tls: ssl.SSLContext, ca_cert: str
 ) -> None:
@@ -256,25 +376,6 @@ def test_the_environment_s_proxy_is_not_for_this_machine_nor_for_exceptions(
 
 
 # ---------------------------------------------------------------- what goes out, and what must not
-
-
-def test_requests_carry_what_was_asked_and_nothing_twice(serve: Any, wire: Any, drive: Any) -> None:
-    server = serve(keep(wire))
-    target = Target(
-        backend="sim",
-        url=server.url + "/base/",
-        model="m",
-        key="k",
-        headers={"x-extra": "1", "USER-agent": "me"},
-    )
-    request = next(drive.requests(1))
-    ask(resolve(target, Connection()), target, [drive.driver.encode(request, target)])
-    (heard,) = server.heard
-    assert heard.line == "POST /base/v1/chat/completions HTTP/1.1"
-    assert heard.headers["host"] == f"127.0.0.1:{server.port}"
-    assert heard.headers["authorization"] == "Bearer k"
-    assert (heard.headers["x-extra"], heard.headers["user-agent"]) == ("1", "me")
-    assert heard.headers["accept-encoding"] == "identity"
 
 
 def test_no_secret_is_shown_or_stored(serve: Any, wire: Any, drive: Any) -> None:

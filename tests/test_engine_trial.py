@@ -17,8 +17,9 @@ import pytest
 
 from benchsuite.engine.progress import Sampler
 from benchsuite.engine.trial import Interrupt, Status, worker_count
+from benchsuite.engine.worker import AHEAD_BYTES
 from benchsuite.errors import BenchsuiteError, UsageError
-from benchsuite.types import Point, Request
+from benchsuite.types import Message, Point, Request
 
 
 def children() -> list[psutil.Process]:
@@ -227,6 +228,19 @@ def test_spools_are_private(serve: Any, wire: Any, drive: Any, tmp_path: Path) -
         assert msgspec.json.encode("prompt 0") not in path.read_bytes()
 
 
+def test_a_plan_that_fails_fails_the_trial(serve: Any, wire: Any, drive: Any) -> None:
+    """Whatever it raises: a pipe that is closed raises the like."""
+
+    def requests() -> Iterator[Request]:
+        yield from drive.requests(4)
+        raise ValueError("no fifth one")
+
+    server = serve(hold_back(wire, threading.Event(), quick=4))
+    with pytest.raises(ValueError, match="no fifth one"):
+        drive.run(drive.trial(server), requests())
+    assert not children()
+
+
 def test_idle_connections_that_a_server_ends_all_at_once_are_let_go(
     serve: Any, wire: Any, drive: Any
 ) -> None:
@@ -251,3 +265,29 @@ def test_idle_connections_that_a_server_ends_all_at_once_are_let_go(
     trial = drive.trial(serve(script), closed=False, slots=None)
     done = drive.run(trial, drive.requests(2 * count, [0] * count + [later_ns] * count))
     assert [record.outcome for record in done.records] == ["ok"] * 2 * count
+
+
+def test_calls_held_ahead_are_bounded_in_bytes(serve: Any, wire: Any, drive: Any) -> None:
+    """One slot needs one call to go on, so large ones wait in the plan, not in memory."""
+    planned: list[int] = []
+    planned_at_first: list[int] = []
+
+    def script(peer: Any) -> None:
+        while peer.request() is not None:
+            planned_at_first.append(len(planned))
+            peer.server.stop.wait(20)
+
+    def large() -> Iterator[Request]:
+        for request in drive.requests(200):
+            planned.append(request.index)
+            words = (Message(role="user", content="x" * (AHEAD_BYTES // 64)),)
+            yield msgspec.structs.replace(request, messages=words)
+
+    server, interrupt = serve(script), Interrupt()
+
+    def on_tick(status: Status) -> None:
+        interrupt.level = 2 * bool(server.heard)
+
+    drive.run(drive.trial(server), large(), interrupt, on_tick)
+    # Besides those held: one in the pipe, and one about to be written to it.
+    assert planned_at_first[0] <= 64 + 2

@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 import statistics
+from collections import Counter
 
 import pytest
 from click import BadParameter
@@ -11,7 +12,7 @@ from scipy.special import ndtr
 
 from benchsuite.cli.lengths import lengths
 from benchsuite.types import Spread
-from benchsuite.workload.spreads import described, drawing, mean, most
+from benchsuite.workload.spreads import described, drawing, mean, most, whole
 
 SPREADS = [
     Spread(kind="uniform", low=100, high=500),
@@ -66,6 +67,15 @@ def test_draws_follow_their_distribution(spread):
     assert spread.low <= found[0] and found[-1] <= most(spread)
     error = statistics.stdev(found) / math.sqrt(NUMBER)
     assert abs(statistics.fmean(found) - mean(spread)) < 4 * error
+
+
+def test_whole_numbers_of_a_uniform_length_are_all_alike():
+    one = whole(Spread(kind="uniform", low=1, high=3), random.Random(0))
+    shares = {value: count / NUMBER for value, count in Counter(one() for _ in range(NUMBER)).items()}
+    assert shares == pytest.approx({1: 1 / 3, 2: 1 / 3, 3: 1 / 3}, abs=0.015)
+    assert whole(7, random.Random(0))() == 7
+    normal = whole(Spread(kind="normal", mean=100, sd=9), random.Random(0))
+    assert {type(normal()) for _ in range(9)} == {int}
 
 
 def test_means_and_deviations_are_those_of_the_values_themselves():

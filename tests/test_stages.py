@@ -70,10 +70,10 @@ def test_slots_come_when_the_stages_say_and_are_due_then(drive: Any, serve: Any)
     assert made.wanted_at_start() == 1
     made.begin(S)
     assert taken(made, S) == [S]
-    assert made.next_ns() == 2 * S
+    assert made.next_ns(0) == 2 * S
     assert taken(made, 2 * S - 1) == []
     assert taken(made, 5 * S) == [2 * S, 4 * S]
-    assert made.next_ns() == 0
+    assert made.next_ns(4 * S) == 0
 
 
 def test_a_slot_that_goes_away_finishes_its_request(drive: Any, serve: Any) -> None:

@@ -8,6 +8,7 @@ from benchsuite.stats.facts import Conditions
 from benchsuite.stats.verdict import summarise_all
 from benchsuite.types import Lengths, Point, Slo
 from tests.trials import (
+    CLOSED,
     KNOWN,
     MS,
     OFFLINE,
@@ -157,6 +158,7 @@ def test_the_facts_reach_the_rules():
     assert level("reader_lag", in_turn(reader_lag_us=3000, user_stamps=True)) == "suspect"
     assert level("worker_cpu", in_turn(), infos=[trial_info(cpu_s=0.95)]) == "suspect"
     assert level("clock_step", in_turn(), infos=[trial_info(clock_steps=1)]) == "invalid"
+    assert level("descriptors", in_turn(), infos=[trial_info(unopened=1)]) == "invalid"
     assert level("output_tokens", in_turn(output_tokens=6)) == "invalid"
     assert level("prompt_tokens", in_turn(prompt_tokens=103)) == "invalid"
     assert level("prompt_tokens", in_turn(prompt_tokens=103), same="text") is None
@@ -219,6 +221,11 @@ def test_delivered_rate_is_measured_against_the_arrivals_drawn():
     assert codes(summary(slower, point=OPEN))["delivered"] == "invalid"
 
 
+def test_a_burst_at_one_instant_has_no_rate_to_be_delivered():
+    found = summary([request(at, due=0, first=5, gaps=(1,) * 4, tail=1) for at in range(8)], point=OPEN)
+    assert "delivered" not in codes(found)
+
+
 def test_a_cap_in_flight_makes_requests_late_without_the_clients_doing():
     # Ten a second, each taking 200 ms, one at a time: request i leaves at 200 i, right when its slot is free.
     held = [request(i * 200, due=i * 100, tail=110) for i in range(20)]
@@ -228,6 +235,37 @@ def test_a_cap_in_flight_makes_requests_late_without_the_clients_doing():
     assert codes(summary(held, point=OPEN))["send_lag"] == "invalid"
     slow_client = [request(i * 206, due=i * 100, tail=110) for i in range(20)]
     assert codes(summary(slow_client, point=capped))["send_lag"] == "invalid"
+    # Its connection couldn't be begun before the cap let it go.
+    reopened = [request(i * 206, due=i * 100, tail=110, connect_us=2000, tls_us=4000) for i in range(20)]
+    assert "send_lag" not in codes(summary(reopened, point=capped))
+
+
+def test_a_second_try_is_not_late_by_the_clients_doing():
+    lost = [request(i * 100 + 101 * (i < 4), due=i * 100, reconnects=int(i < 4)) for i in range(20)]
+    assert "send_lag" not in codes(summary(lost, point=OPEN))
+    kept = [request(i * 100 + 101 * (i < 4), due=i * 100) for i in range(20)]
+    assert codes(summary(kept, point=OPEN))["send_lag"] == "invalid"
+
+
+def test_an_opening_longer_than_any_before_makes_nobody_late():
+    """Connections are begun twice as long ahead as openings were seen to take, within 20 to 500 ms."""
+
+    def level(lag, opening, usual=40, point=OPEN, **changes):
+        punctual = [request(i * 100, connect_us=usual * 500, tls_us=usual * 500) for i in range(16)]
+        waited = dict(connect_us=opening * 500, tls_us=opening * 500, **changes)
+        two = [request(i * 100 + lag, due=i * 100, **waited) for i in (20, 20)]
+        return codes(summary([*punctual, *two], point=point)).get("send_lag")
+
+    assert level(120, opening=200) is None  # 200 of which 80 were begun before it was due
+    assert level(123, opening=200) == "suspect"
+    assert level(160, opening=200) == "invalid"
+    assert level(30, opening=40) == "invalid"  # it was open in time
+    assert level(80, opening=100, usual=1) is None
+    assert level(700, opening=1200, usual=900) is None
+    assert level(400, opening=1200, usual=900) is None
+    assert level(704, opening=1200, usual=900) == "suspect"
+    # In a closed loop the opening is in the due instant already.
+    assert level(120, opening=200, point=CLOSED) == "invalid"
 
 
 def test_a_drift_is_found_once_and_corrected_for_the_number_of_points():

@@ -101,6 +101,7 @@ def test_a_sound_point_has_no_warnings():
             None,
         ),
         ("clock_step", {"clock_steps": 0}, None, {"clock_steps": 1}),
+        ("descriptors", {"unopened": 0}, None, {"unopened": 1}),
         ("no_answers", {"ok": 1}, None, {"ok": 0}),
         ("no_answers", {}, None, {"trials_without_answers": 1}),
     ],
@@ -229,4 +230,4 @@ def test_the_worst_comes_first_and_decides():
 
 
 def test_every_rule_is_in_the_table():
-    assert len(set(RULES)) == len(RULES) == 30
+    assert len(set(RULES)) == len(RULES) == 31

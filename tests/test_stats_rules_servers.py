@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from benchsuite.stats.warned import percent
 from tests.judged import SOUND as ALL_SOUND
 from tests.judged import judged as judged_with
 
@@ -77,6 +78,39 @@ def test_a_shared_prefix_may_be_named_in_tokens():
     assert found.message == "50 % of prompt tokens came from the cache, 78.1 % are shared"
     more = only("cache_shared", workload=SHARED, hit_ratio=0.9, best_hit_ratio=0.9)
     assert "--nonce" in more.advice and "--nonce" not in found.advice
+
+
+@pytest.mark.parametrize(
+    ("asked", "planned", "hit", "level"),
+    [
+        (0.50, 0.49, 0.485, None),
+        (0.50, 0.47, 0.47, "suspect"),
+        (0.50, 0.44, 0.44, "invalid"),
+        (0.25, 0.74, 0.74, "invalid"),
+        # Each by itself is near enough, both together aren't.
+        (0.50, 0.485, 0.47, "suspect"),
+    ],
+)
+def test_a_plan_is_held_against_the_hit_ratio_that_was_asked(asked, planned, hit, level):
+    point = msgspec.structs.replace(SOUND.point, cache="shared", hit_ratio=asked)
+    facts = dict(workload=SHARED, point=point, hits_asked=planned, hits_reached=hit, best_hit_ratio=hit)
+    assert levels(**facts) == ({} if level is None else {"cache_shared": level})
+    if level is not None:
+        found = only("cache_shared", **facts)
+        assert f"{percent(asked)} were asked for: these lengths" in found.message
+        assert found.message.endswith(f"allow no nearer share than {percent(planned)}")
+        assert "server" not in found.message + found.advice
+    unasked = msgspec.structs.replace(point, hit_ratio=None)
+    assert "cache_shared" not in levels(**facts | {"point": unasked})
+
+
+def test_the_worse_of_server_and_plan_is_told():
+    point = msgspec.structs.replace(SOUND.point, cache="shared", hit_ratio=0.5)
+    facts = dict(workload=SHARED, point=point, best_hit_ratio=0.6)
+    server = only("cache_shared", **facts, hits_asked=0.47, hits_reached=0.30)
+    assert server.level == "invalid" and "give the server more cache" in server.advice
+    plan = only("cache_shared", **facts, hits_asked=0.40, hits_reached=0.37)
+    assert plan.level == "invalid" and "no nearer share than 40 %" in plan.message
 
 
 def test_large_blocks_and_a_cache_that_was_emptied_explain_what_is_missing():

@@ -130,6 +130,12 @@ def test_long_answers_make_small_row_groups(tmp_path):
     assert pq.ParquetFile(tmp_path / "long").metadata.num_row_groups >= 2
 
 
+def test_a_gap_too_long_for_its_column_is_told_as_the_longest(tmp_path):
+    with RecordWriter(tmp_path / "r") as writer:
+        writer.write(Record(**as_dict(FULL) | {"gaps_us": [7, 2**40]}))
+    assert read_records([tmp_path / "r"])["gaps_us"].to_pylist() == [[7, 2**31 - 1]]
+
+
 def test_gaps_and_instants_are_delta_encoded(tmp_path):
     with RecordWriter(tmp_path / "r") as writer:
         writer.write(FULL)

@@ -17,6 +17,7 @@ from benchsuite.sweep import arms, resumed
 from benchsuite.types import Progress, Workload
 from benchsuite.workload.load import load, overridden, workload_digest
 from benchsuite.workload.points import points
+from benchsuite.workload.schema import made, read
 
 WORKLOAD = Workload(
     name="w",
@@ -115,6 +116,49 @@ def test_a_file_whose_lists_dont_fit_is_refused_with_its_name(tmp_path):
     )
     with pytest.raises(UsageError, match=r"^w\.toml: \[sweep\] combine"):
         load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("listed", "changes", "said"),
+    [
+        ([{"hit_ratio": 0.5}, {"hit_ratio": 0.9}], {}, 'hit_ratio goes with the cache mode "shared"'),
+        ([{"hit_ratio": 0.5, "cache": "shared"}, {"hit_ratio": 0.9}], {}, "hit_ratio goes with"),
+        ([{"hit_ratio": 0.5, "cache": "cold"}], {"cache": "shared"}, "hit_ratio goes with"),
+        (
+            [{"hit_ratio": 0.5}],
+            {"cache": "shared", "shared_tokens": 64},
+            "either shared_tokens or a hit_ratio",
+        ),
+        (
+            [{"prompt_tokens": 512}],
+            {"cache": "shared", "shared_tokens": 1000, "prompt_tokens": 2000},
+            "1000 shared tokens leave nothing of a prompt of 512 that is its own",
+        ),
+        ([{"cache": "warm"}], {"batch": True}, "a batch isn't warmed up"),
+    ],
+)
+def test_listed_points_are_held_to_what_axes_are(listed, changes, said):
+    fields = {"listed": listed, "requests": 8, "prompt_tokens": [64], "output_tokens": 4}
+    fields |= {} if "batch" in changes else {"concurrency": [4]}
+    with pytest.raises(UsageError, match=said):
+        made(_read({"name": "w", "version": 1, "description": "d"} | fields | changes), "")
+
+
+def test_listed_hit_ratios_share_what_their_rows_say():
+    listed = [{"hit_ratio": 0.5}, {"hit_ratio": 0.9}, {"cache": "cold"}, {"prompt_tokens": 128}]
+    fields = {"listed": listed, "concurrency": [4], "requests": 8, "prompt_tokens": [64], "output_tokens": 4}
+    shared = {"cache": "shared", "hit_ratio": [0.25]}
+    found = points(made(_read({"name": "w", "version": 1, "description": "d"} | fields | shared), ""))
+    assert [(one.cache, one.hit_ratio) for one in found] == [
+        ("shared", 0.5),
+        ("shared", 0.9),
+        ("cold", None),
+        ("shared", 0.25),
+    ]
+
+
+def _read(fields):
+    return {name: read(name, value, name) for name, value in fields.items()}
 
 
 def test_the_command_line_sweeps_engines_that_it_starts_only(capsys):

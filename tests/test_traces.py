@@ -172,6 +172,7 @@ def test_a_bad_row_is_one_line_with_file_and_place(tmp_path, text, said):
 def test_what_is_no_trace_at_all_is_told(tmp_path):
     (tmp_path / "b").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "g").write_bytes(gzip.compress(b"timestamp")[:-6])
+    (tmp_path / "h").write_bytes(gzip.compress(b"timestamp")[:12] + b"\xff" * 20)
     (tmp_path / "p").write_bytes(b"PAR1 and nothing")
     pq.write_table(
         pa.table({"timestamp": [0.5, 0.25], "input_length": [1, 2], "output_length": [3, 4]}), tmp_path / "q"
@@ -179,6 +180,7 @@ def test_what_is_no_trace_at_all_is_told(tmp_path):
     for name, said in (
         ("b", "isn't UTF-8"),
         ("g", "isn't whole"),
+        ("h", "isn't whole"),
         ("p", "Parquet"),
         ("no", "can't read the trace no"),
     ):
@@ -327,7 +329,7 @@ def test_rows_without_blocks_are_new_prompts_even_where_sharing_is_allowed(tmp_p
     assert workload.cache == ("cold",) and not workload.trace.blocks
     workload, material = replaying(written(tmp_path, FILES["azure"]), hit_ratio=0.5)
     assert workload.cache == ("shared",)
-    assert [one.reusable_tokens for one in planned(workload, material)] == [10, 192, 192]
+    assert [one.reusable_tokens for one in planned(workload, material)] == [0, 192, 192]
 
 
 def test_blocks_can_be_left_out(tmp_path):
@@ -335,6 +337,15 @@ def test_blocks_can_be_left_out(tmp_path):
     first, second = planned(workload, material)
     assert first.messages[0].content[:20] != second.messages[0].content[:20]
     assert first.reusable_tokens is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"groups": 2}])
+def test_a_trace_of_prompts_shorter_than_the_template_is_made_as_short_as_can_be(tmp_path, changes):
+    rows = "".join(f"{i / 100},{tokens},2\n" for i, tokens in enumerate((3, 5, 4, 9)))
+    path = written(tmp_path, f"timestamp,prompt_tokens,output_tokens\n{rows}")
+    workload, material = replaying(path, **changes)
+    least = LENGTHS.overhead + (2 if changes else 1)
+    assert [one.prompt_tokens for one in planned(workload, material)] == [least, least, least, 9]
 
 
 # ---------------------------------------------------------------- against a server

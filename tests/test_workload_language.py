@@ -188,6 +188,21 @@ def test_an_unknown_key_is_answered_with_the_nearest_known_one():
         assert near == f"{label(key)}?", (wrong, near)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["[prompts]", 'dataset = "d.jsonl"', "[cache]", 'mode = "cold"', "[load]", "concurrency = 1"],
+        ["[prompts]", "tokens = 9", "[outputs]", "tokens = 9", "[load]", "batch = true"],
+    ],
+    ids=["dataset", "batch"],
+)
+def test_what_has_another_default_there_is_written_too(lines):
+    head = ['name = "t"', "version = 1", 'description = "d"']
+    stop = ["[stop]", "requests = 9", "trials = 3"]
+    workload = parsed("\n".join([*head, *lines, *stop]), "my.toml")
+    assert parsed(written(workload), "my.toml") == workload
+
+
 def test_every_shipped_workload_is_written_and_read_again():
     for name in shipped():
         workload = load(name)

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Slo, Workload
+from benchsuite.types import Listed, Slo, Workload
 from benchsuite.workload import schema
 from benchsuite.workload.card import card, measured_s
 from benchsuite.workload.load import load, overridden, shipped, workload_digest
@@ -234,6 +234,10 @@ def test_any_other_question_has_another_digest():
     digests = [workload_digest(each) for each in (quick, *changed)]
     assert len(set(digests)) == len(digests)
     assert workload_digest(overridden(quick, seconds=4)) == digests[0]
+    # All at once isn't as fast as it goes: JSON has no word for infinity.
+    listed = [(Listed(concurrency=8, rate=rate),) for rate in (None, math.inf)]
+    closed, offline = (msgspec.structs.replace(quick, listed=points, concurrency=()) for points in listed)
+    assert workload_digest(closed) != workload_digest(offline)
 
 
 def test_points_are_the_grid_in_order(tmp_path):

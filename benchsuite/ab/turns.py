@@ -34,7 +34,7 @@ from benchsuite.workload.order import WARM_UP, Step
 SPARE = 4
 """So many pairs are measured again where the client itself was late in one of them."""
 
-_OURS = frozenset({"send_lag", "coalesced", "reader_lag", "clock_step"})
+_OURS = frozenset({"send_lag", "coalesced", "reader_lag", "clock_step", "descriptors"})
 """Warnings that are about the client: such a trial says nothing of either server."""
 
 _MAY_DIFFER = frozenset({"description", "reasoning", "seed", "slo"})

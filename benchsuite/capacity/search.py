@@ -51,7 +51,7 @@ _GROWS = 1.25
 _START = 0.25
 """The first level, as a share of what the probe was answered."""
 _STREAMS = 1024
-_CLIENT = frozenset({"send_lag", "coalesced", "reader_lag", "worker_cpu", "clock_step"})
+_CLIENT = frozenset({"send_lag", "coalesced", "reader_lag", "worker_cpu", "clock_step", "descriptors"})
 """Warnings that are about us: they matter at loads that missed the limits too."""
 
 

@@ -1,5 +1,6 @@
 """One connection of a worker: opening, TLS, sending, and the reads that carry the stamps."""
 
+import contextlib
 import errno
 import socket
 import ssl
@@ -44,6 +45,7 @@ def tls_context(spec: WorkerSpec) -> ssl.SSLContext | None:
     except OSError as error:
         raise UsageError(f"a certificate or its key can't be read: {error.strerror or error}") from error
     context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
 
@@ -66,7 +68,7 @@ class Connection:
         self.unsent = b""
         self.complete = False
         self.several = False
-        self._parts = 0
+        self._parts = self._whole = 0
         self.keep_alive = False
         self.last_ns = self.opened_ns = monotonic_ns()
         self.ready_ns = self.connect_ns = self.tls_ns = 0
@@ -75,6 +77,7 @@ class Connection:
         self._head = b""
         self._tls: ssl.SSLObject | None = None
         self._tls_over = False
+        self._tls_error: ssl.SSLError | None = None
         if tls is not None:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=spec.server_name)
@@ -183,11 +186,20 @@ class Connection:
         self.on_body = exchange.parts.append
         self._parser = httptools.HttpResponseParser(self)
         if self._tls is not None:
-            self._tls.write(payload)
-            payload = self._outgoing.read()
+            payload = self._encrypt(payload)
         exchange.sent_ns = self.last_ns = monotonic_ns()
-        self.unsent = payload
+        self.unsent += payload
         self.write()
+
+    def _encrypt(self, payload: bytes) -> bytes:
+        """The payload as TLS sends it; a session that takes none has ended, as the next read will tell."""
+        assert self._tls is not None
+        try:
+            self._tls.write(payload)
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+        return self._outgoing.read()
 
     def write(self) -> None:
         """Write what the socket takes of `unsent`; a dead one tells at the next read, last words first."""
@@ -198,7 +210,7 @@ class Connection:
         except OSError:
             self.unsent = b""
             return
-        if not self.unsent and self.exchange is not None:
+        if not self.unsent and self.exchange is not None and not self.exchange.sent_all_ns:
             self.exchange.sent_all_ns = monotonic_ns()
 
     def read(self, offset_ns: int, floor_ns: int) -> bool:
@@ -215,7 +227,8 @@ class Connection:
         arrival_ns = held_ns
         stamp = clock.stamp_ns(ancillary) if ancillary else 0
         if stamp:
-            arrival_ns = min(stamp - offset_ns, held_ns)
+            # A wall clock that was set puts stamps anywhere, until its offset is sampled again.
+            arrival_ns = max(self.last_ns, min(stamp - offset_ns, held_ns))
         elif exchange is not None:
             exchange.user_clock = True
         self.last_ns = arrival_ns
@@ -228,13 +241,18 @@ class Connection:
         try:
             self._parser.feed_data(data)
         finally:
+            if self.complete and len(exchange.parts) > self._whole:
+                del exchange.parts[self._whole :]
             parts = len(exchange.parts)
             self.several = parts - self._parts > (1 if self._parts and not self.complete else _AT_ENDS)
             self._parts = parts
             exchange.reads.extend((arrival_ns, held_ns, floor_ns, parts))
+        if self._tls_error is not None and not self.complete:
+            raise self._tls_error
         return not self._tls_over
 
     def _decrypt(self, data: bytes) -> bytes:
+        """What the records hold; one that can't be read ends the session after what came before it."""
         assert self._tls is not None
         self._incoming.write(data)
         plain = []
@@ -244,6 +262,14 @@ class Connection:
             self._tls_over = True
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLError as error:
+            if not plain:
+                raise
+            self._tls_over, self._tls_error = True, error
+        if self._outgoing.pending:
+            waiting, self.unsent = bool(self.unsent), self.unsent + self._outgoing.read()
+            if not waiting:
+                self.write()
         return b"".join(plain)
 
     def ended_by_close(self) -> bool:
@@ -264,7 +290,8 @@ class Connection:
         waited_ns = now_ns - exchange.sent_ns
         if waited_ns > limits.total_s * 1e9:
             return "timeout_total"
-        if not exchange.reads:
+        if not exchange.parts:
+            # A head may come at once, from a server that queues all the same.
             return "timeout_first_byte" if waited_ns > limits.first_byte_s * 1e9 else ""
         return "timeout_silence" if now_ns - self.last_ns > limits.silence_s * 1e9 else ""
 
@@ -290,12 +317,14 @@ class Connection:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep one response header as it came; names and values are read after the last byte."""
-        if self.exchange is not None:
+        if self.exchange is not None and not self.complete:
             self.exchange.headers += (name, value)
 
     def on_headers_complete(self) -> None:
-        """Note the status; interim answers (1xx) leave nothing behind."""
-        if self._parser is not None and self.exchange is not None:
+        """Note the status; interim answers (1xx) leave nothing behind, and a second one only distrust."""
+        if self.complete:
+            self.keep_alive = False
+        elif self._parser is not None and self.exchange is not None:
             status = self._parser.get_status_code()
             if status < 200:
                 self.exchange.headers.clear()
@@ -305,5 +334,6 @@ class Connection:
 
     def on_message_complete(self) -> None:
         """Note the end that HTTP itself announces; an interim answer's end doesn't count."""
-        if self.exchange is not None and self.exchange.status:
+        if self.exchange is not None and self.exchange.status and not self.complete:
             self.complete = self.exchange.complete = True
+            self._whole = len(self.exchange.parts)

@@ -22,7 +22,7 @@ from benchsuite.engine.turns import Turns
 from benchsuite.types import WorkerHealth
 
 IDLE_NS = 1_000_000_000
-"""A connection idle for longer isn't used: servers drop those without notice."""
+"""A connection idle for longer isn't used: servers drop those without notice. At least twice `AHEAD_NS`."""
 SPIN_NS = 1_200_000
 HANDED = 8
 HOUSEKEEPING_NS = 100_000_000
@@ -45,26 +45,19 @@ class Loop:
     def __init__(
         self, spec: WorkerSpec, sink: Callable[[list[Exchange]], None], feed: Feed | None = None
     ) -> None:
-        self.spec = spec
-        self.sink = sink
-        self.feed = feed
+        self.spec, self.sink, self.feed = spec, sink, feed
         self.tls = tls_context(spec)
-        self.offset = Offset()
-        self.alarm = Alarm()
-        self.poller = Poller()
+        self.offset, self.alarm, self.poller = Offset(), Alarm(), Poller()
         self.schedule = Turns(spec) if spec.talks else Schedule(spec)
         self.connections: dict[int, Connection] = {}
         self.payloads: dict[Connection, bytes] = {}
         self.idle: list[Connection] = []
-        self.opening = 0
-        self.busy = 0
+        self.opening = self.busy = 0
         self.done: list[Exchange] = []
         self.reuse = spec.reuse
-        self.stamped = False
-        self.start_ns = 0
-        self.start_cpu_s = 0.0
-        self.stopped = False
-        self.sent = self.ended = self.failed = 0
+        self.stamped = self.stopped = False
+        self.start_ns, self.start_cpu_s = 0, 0.0
+        self.sent = self.ended = self.failed = self.unopened = 0
         self.housekeep_ns = 0
         if self.alarm.fd >= 0:
             self.poller.register(self.alarm.fd, IN)
@@ -78,6 +71,7 @@ class Loop:
         except OSError:
             if not self.connections:
                 raise
+            self.unopened += 1
             return
         self.stamped = connection.stamped
         self.poller.stamps(self.stamped)
@@ -97,6 +91,7 @@ class Loop:
             self.refuse(connection)
         elif connection.state == "idle":
             self.opening -= 1
+            self.schedule.opened(connection.ready_ns - connection.opened_ns)
             self.poller.modify(connection.fd, IN)
             self.use(connection)
         elif connection.state != "connecting":
@@ -110,11 +105,11 @@ class Loop:
             return
         index, reconnects, due_ns, _payload = call
         exchange = Exchange(index, due_ns)
-        exchange.reconnects = reconnects
-        exchange.error = connection.failure
-        exchange.end_ns = now_ns
+        exchange.reconnects, exchange.error, exchange.end_ns = reconnects, connection.failure, now_ns
         self.end(exchange)
         self.schedule.free(now_ns + REFUSED_PAUSE_NS, exchange)
+        self.alarm.set(self.schedule.next_ns(self.poller.polled_ns))
+        self.housekeep_ns = min(self.housekeep_ns, now_ns + REFUSED_PAUSE_NS)
 
     def forget(self, connection: Connection) -> None:
         """Close and drop a connection."""
@@ -253,33 +248,41 @@ class Loop:
         """Send what is due, open connections for what soon will be, and set the alarm for what comes next."""
         schedule = self.schedule
         schedule.approach(now_ns)
-        if schedule.skipped:
-            self.ended += len(schedule.skipped)
-            self.done += schedule.skipped
-            schedule.skipped = []
+        self.keep_skipped()
         self.drop_stale(now_ns)
         while self.idle and schedule.room(self.busy) > 0:
             call = schedule.take(now_ns, self.idle[-1])
             if call is None:
                 break
             self.send(self.idle.pop(), *call)
-        for _ in range(schedule.wanted(now_ns, self.busy) - self.opening - len(self.idle)):
+        wanted = schedule.wanted(now_ns, self.busy) - self.opening
+        # The youngest idle ones are used first; those that will have been idle for too long don't count.
+        young, last_ns = self.idle[-wanted:] if wanted > 0 else (), now_ns + schedule.ahead_ns - IDLE_NS
+        for _ in range(wanted - sum(one.last_ns >= last_ns for one in young)):
             self.open()
-        next_ns = schedule.next_ns()
+        next_ns = schedule.next_ns(now_ns)
         if self.alarm.fd >= 0:
             self.alarm.set(next_ns)
         elif next_ns:
             self.housekeep_ns = min(self.housekeep_ns, next_ns)
+
+    def keep_skipped(self) -> None:
+        """What is never to be sent is recorded so."""
+        skipped, self.schedule.skipped = self.schedule.skipped, []
+        self.ended += len(skipped)
+        self.done += skipped
 
     def drop_stale(self, now_ns: int) -> None:
         """Close connections that have been idle for too long to be trusted."""
         while self.idle and now_ns - self.idle[0].last_ns > IDLE_NS:
             self.forget(self.idle.pop(0))
 
-    def prepare(self) -> None:
-        """Before the clock starts: open what the first instant needs."""
-        for _ in range(self.schedule.wanted_at_start()):
+    def prepare(self, begun: int = 0) -> int:
+        """Before the clock starts: open what the first instants need; how many that is, with those begun."""
+        wanted = self.schedule.wanted_at_start()
+        for _ in range(wanted - begun):
             self.open()
+        return wanted
 
     def go(self, start_ns: int) -> None:
         """Start the clock at `start_ns`, now or in the near future."""
@@ -299,6 +302,7 @@ class Loop:
         """Loop until finished, then hand over what is left."""
         while not self.finished():
             self.step(0.05)
+        self.keep_skipped()
         self.hand_over(len(self.done))
 
     def step(self, timeout_s: float) -> None:
@@ -309,8 +313,7 @@ class Loop:
                 self.hand_over(max(HANDED, len(self.done) // 8))
         else:
             events = self.poller.poll(self.patience_s(timeout_s), self.busy)
-        alarm_fd, feed = self.alarm.fd, self.feed
-        connections = self.connections
+        alarm_fd, feed, connections = self.alarm.fd, self.feed, self.connections
         for fd, mask in events:
             connection = connections.get(fd)
             if connection is not None:
@@ -329,8 +332,7 @@ class Loop:
 
     def patience_s(self, timeout_s: float) -> float:
         """How long to wait; without an alarm, an open loop wakes a little early and spins."""
-        still = self.schedule.closed and not (self.schedule.slot_times or self.schedule.talks)
-        if self.alarm.fd >= 0 or still or not self.start_ns:
+        if self.alarm.fd >= 0 or not self.start_ns or self.schedule.still():
             return timeout_s
         left_ns = self.housekeep_ns - time.monotonic_ns()
         return 0.0 if left_ns <= SPIN_NS else min(timeout_s, (left_ns - SPIN_NS) / 1e9)
@@ -378,15 +380,15 @@ class Loop:
 
     def health(self, realtime: bool) -> WorkerHealth:
         """What to report of this worker when it is done."""
-        wall_s = (time.monotonic_ns() - self.start_ns) / 1e9 if self.start_ns else 0.0
         return WorkerHealth(
             sent=self.sent,
             cpu_s=time.process_time() - self.start_cpu_s,
-            wall_s=wall_s,
+            wall_s=(time.monotonic_ns() - self.start_ns) / 1e9 if self.start_ns else 0.0,
             clock_steps=self.offset.steps,
             reuse=self.reuse,
             kernel_stamps=self.stamped,
             realtime=realtime,
+            unopened=self.unopened,
             stopped=self.stopped or self.schedule.draining,
         )
 

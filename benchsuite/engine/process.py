@@ -6,12 +6,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from benchsuite.engine.spec import END_OF_CALLS, GO, SPEC_HEAD, WorkerSpec
 from benchsuite.types import WorkerHealth
+
+_TURNS_AT_ONCE = 16
+"""So many are sent before the workers, and the user, are listened to again."""
 
 
 class WorkerProcess:
@@ -45,14 +49,19 @@ class WorkerProcess:
         stdin = self.process.stdin
         assert stdin is not None
         data = msgspec.msgpack.encode(spec)
-        try:
-            stdin.write(SPEC_HEAD.pack(len(data)) + data)
-            for frame in frames:
+
+        def taken(frame: bytes) -> bool:
+            """False: the worker has ended, or its pipe was closed."""
+            try:
                 stdin.write(frame)
-            stdin.write(END_OF_CALLS)
-            stdin.flush()
-        except (BrokenPipeError, ValueError):
-            pass
+            except (BrokenPipeError, ValueError):
+                return False
+            return True
+
+        try:
+            if all(map(taken, chain((SPEC_HEAD.pack(len(data)) + data,), frames, (END_OF_CALLS,)))):
+                with contextlib.suppress(BrokenPipeError, ValueError):
+                    stdin.flush()
         except BaseException as error:
             self.feed_error = error
             self.order(b"S")
@@ -83,8 +92,11 @@ class WorkerProcess:
         return bool(data)
 
     def follow(self, quoting: Callable[[list[int]], Iterator[bytes]]) -> None:
-        """Send the turns after the answers that it has spooled, past all calls that wait to be fed."""
-        spooled, self.spooled = self.spooled, []
+        """Send the turns after some answers that it has spooled, past all calls that wait to be fed.
+
+        May wait for the worker, which never waits for us.
+        """
+        spooled, self.spooled = self.spooled[:_TURNS_AT_ONCE], self.spooled[_TURNS_AT_ONCE:]
         with contextlib.suppress(BrokenPipeError):
             for frame in quoting(spooled):
                 at = 0

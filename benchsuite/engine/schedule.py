@@ -6,9 +6,7 @@ from collections import deque
 from benchsuite.engine.connection import Connection
 from benchsuite.engine.spec import WorkerSpec
 from benchsuite.engine.spool import Exchange
-
-AHEAD_NS = 20_000_000
-"""An open loop opens connections at most this long before they are due."""
+from benchsuite.types import AHEAD_NS
 
 WAITING_NS = 300_000_000
 """Finished exchanges are handed over even if something is always ready once they have waited this long."""
@@ -25,7 +23,8 @@ class Schedule:
     `calls` are to come, `near` those of an open loop that want a connection soon, `late` those that
     only wait for one. `free_slots` is a heap: the instants since (or from) which slots are free. `held` slots
     exist, `target` are wanted: those beyond it go away when they are free. `skipped`: never to be sent, and
-    to be recorded so; `ahead_bytes` of calls are held beside `calls`.
+    to be recorded so; `ahead_bytes` of calls are held beside `calls`. `ahead_ns`: how long before a call is
+    due its connection is opened.
     """
 
     talks = False
@@ -42,6 +41,7 @@ class Schedule:
         self.calls: deque[Planned] = deque()
         self.calls_ended = False
         self.ahead_bytes = 0
+        self.ahead_ns = AHEAD_NS[0]
         self.skipped: list[Exchange] = []
         self.near: deque[Planned] = deque()
         self.late: deque[Due] = deque()
@@ -66,6 +66,10 @@ class Schedule:
         """A call has come."""
         self.calls.append((index, offset_ns, payload))
 
+    def opened(self, opening_ns: int) -> None:
+        """A connection took so long to open: others will too, so they are begun twice as long ahead."""
+        self.ahead_ns = max(self.ahead_ns, min(2 * opening_ns, AHEAD_NS[1]))
+
     def over(self, now_ns: int) -> bool:
         """Is the time for sending up, and have enough been sent?"""
         return self.draining or (now_ns >= self.stop_sending_ns and self.taken >= self.least)
@@ -89,7 +93,7 @@ class Schedule:
         if self.closed:
             self.follow(now_ns)
             return
-        while self.calls and start_ns + self.calls[0][1] - AHEAD_NS <= now_ns:
+        while self.calls and start_ns + self.calls[0][1] - self.ahead_ns <= now_ns:
             self.near.append(self.calls.popleft())
         while self.near and start_ns + self.near[0][1] <= now_ns:
             index, offset_ns, payload = self.near.popleft()
@@ -159,20 +163,26 @@ class Schedule:
         return min(len(self.late) + len(self.near), self.room(busy))
 
     def wanted_at_start(self) -> int:
-        """How many connections the first instant needs."""
+        """How many connections the first instants need; one at least, to know how long opening takes."""
         if self.closed:
             first = self.slot_times[0][1] if self.slot_times else self.slots or 1
             return min(first, len(self.calls))
-        wanted = sum(1 for call in self.calls if call[1] <= AHEAD_NS)
-        return min(wanted, self.room(0))
+        wanted = sum(1 for call in self.calls if call[1] <= self.ahead_ns)
+        return min(max(1, wanted), len(self.calls), self.room(0))
 
-    def next_ns(self) -> int:
-        """The next instant at which an open loop has something to do, or slots change; 0: none."""
+    def still(self) -> bool:
+        """Does a closed loop wait for answers alone, and for no instant?"""
+        return self.closed and not (self.slot_times or self.talks or (self.calls and self.free_slots))
+
+    def next_ns(self, now_ns: int) -> int:
+        """When an open loop has something to do next, slots change, or the pause of one ends; 0: never."""
         times = []
+        if self.closed and self.calls:
+            times += [at_ns for at_ns in self.free_slots if at_ns > now_ns]
         if self.slot_times:
             times.append(self.start_ns + self.slot_times[0][0])
         if not self.closed and self.near:
             times.append(self.start_ns + self.near[0][1])
         if not self.closed and self.calls:
-            times.append(self.start_ns + self.calls[0][1] - AHEAD_NS)
+            times.append(self.start_ns + self.calls[0][1] - self.ahead_ns)
         return min(times, default=0)

@@ -248,16 +248,18 @@ def _watch(
     """Wait until all are ready, say go, and follow them to the end; returns the start instant."""
     start_ns, told = 0, 0
     with selectors.DefaultSelector() as selector:
-        for number, worker in enumerate(workers):
+        for worker in workers:
             assert worker.process.stdout is not None
-            selector.register(worker.process.stdout, selectors.EVENT_READ, (number, worker))
+            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
         while selector.get_map():
-            for key, _ in selector.select(_TICK_S):
-                number, worker = key.data
-                if not worker.hear():
+            owing = any(worker.spooled for worker in workers)
+            for key, _ in selector.select(0.0 if owing else _TICK_S):
+                if not key.data.hear():
                     selector.unregister(key.fileobj)
-                    _check(worker)
-                elif worker.spooled:
+                    key.data.spooled = []
+                    _check(key.data)
+            for number, worker in enumerate(workers):
+                if worker.spooled:
                     worker.follow(partial(plan.quoting, number))
             if interrupt.level > told:
                 told = interrupt.level

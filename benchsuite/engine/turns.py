@@ -9,7 +9,7 @@ import heapq
 import struct
 
 from benchsuite.engine.connection import Connection
-from benchsuite.engine.schedule import AHEAD_NS, Due, Schedule
+from benchsuite.engine.schedule import Due, Schedule
 from benchsuite.engine.spec import WorkerSpec
 from benchsuite.engine.spool import SKIPPED, Exchange
 
@@ -111,7 +111,7 @@ class Turns(Schedule):
 
     def come(self, now_ns: int) -> None:
         """Move later turns on; once the time for sending is over, conversations end where they are."""
-        while self.thinking and self.thinking[0][0] - AHEAD_NS <= now_ns:
+        while self.thinking and self.thinking[0][0] - self.ahead_ns <= now_ns:
             heapq.heappush(self.nearing, heapq.heappop(self.thinking))
         while self.nearing and self.nearing[0][0] <= now_ns:
             due_ns, index, payload = heapq.heappop(self.nearing)
@@ -127,10 +127,10 @@ class Turns(Schedule):
         if not turn or call is None or connection is None or connection.served:
             return call
         index, reconnects, due_ns, payload = call
-        if connection.opened_ns < due_ns or reconnects:
-            return call
-        opening_ns = connection.ready_ns - connection.opened_ns
-        return index, reconnects, min(connection.ready_ns, due_ns + opening_ns), payload
+        if not reconnects:
+            opening_ns = connection.ready_ns - connection.opened_ns
+            due_ns = max(due_ns, min(connection.ready_ns, due_ns + opening_ns))
+        return index, reconnects, due_ns, payload
 
     def exhausted(self, now_ns: int) -> bool:
         """Is there nothing left to send, now or ever?"""
@@ -151,11 +151,11 @@ class Turns(Schedule):
         soon = 0 if self.over(now_ns) else len(self.nearing)
         return min(super().wanted(now_ns, busy) + soon, self.room(busy))
 
-    def next_ns(self) -> int:
+    def next_ns(self, now_ns: int) -> int:
         """The next instant at which there is something to do; 0: none."""
-        times = [super().next_ns()]
+        times = [super().next_ns(now_ns)]
         if self.nearing:
             times.append(self.nearing[0][0])
         if self.thinking:
-            times.append(self.thinking[0][0] - AHEAD_NS)
+            times.append(self.thinking[0][0] - self.ahead_ns)
         return min(filter(None, times), default=0)

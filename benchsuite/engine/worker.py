@@ -32,10 +32,39 @@ AHEAD_CALLS = 256
 MOST_AHEAD_CALLS = 8192
 
 
+class Voice:
+    """One JSON object a line to the parent, without ever waiting for it: it may wait for us to read."""
+
+    def __init__(self) -> None:
+        self.unsaid = bytearray()
+        os.set_blocking(1, False)
+
+    def say(self, message: dict[str, object]) -> None:
+        """One more line; a parent that is gone is noticed on the control pipe."""
+        self.unsaid += msgspec.json.encode(message) + b"\n"
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Say as much of what is unsaid as the pipe takes."""
+        try:
+            while self.unsaid:
+                del self.unsaid[: os.write(1, self.unsaid)]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self.unsaid.clear()
+
+    def finish(self) -> None:
+        """Say the rest, however long it takes."""
+        os.set_blocking(1, True)
+        self.go_on()
+
+
 class PipeFeed:
     """Calls from stdin, orders from the control pipe, reports to stdout."""
 
-    def __init__(self, loop: Loop, control_fd: int, report_s: float) -> None:
+    def __init__(self, loop: Loop, voice: Voice, control_fd: int, report_s: float) -> None:
+        self.voice = voice
         self.control_fd = control_fd
         self.turns_fd = loop.spec.turns_fd
         self.report_ns = int(report_s * 1e9)
@@ -55,10 +84,11 @@ class PipeFeed:
     def full(self, loop: Loop) -> bool:
         """Are enough calls here for the time being?"""
         calls, closed = loop.schedule.calls, loop.schedule.closed
-        count, few = len(calls), self.least if closed else 1
+        count, slots = len(calls), loop.spec.slots or 1
+        few = slots if closed else 1
         if loop.schedule.talks:
             # A conversation may be large, and one that has begun mustn't wait for the rest of its turns.
-            few = 1 + (loop.spec.slots or 1)
+            few = 1 + slots
         if count <= few:
             return False
         first = list(islice(calls, 16))
@@ -123,18 +153,20 @@ class PipeFeed:
             loop.stopped = True
 
     def report(self, loop: Loop, now_ns: int) -> None:
-        """Listen for calls again when there is room, and say how it goes."""
+        """Listen for calls again when there is room, and say how it goes to a parent that keeps up."""
         if not self.listening and not loop.schedule.calls_ended and not self.full(loop):
             self.listening = True
             loop.poller.register(0, IN)
-        if loop.start_ns and now_ns - self.reported_ns >= self.report_ns:
+        self.voice.go_on()
+        due = loop.start_ns and now_ns - self.reported_ns >= self.report_ns
+        if due and not self.voice.unsaid:
             self.reported_ns = now_ns
-            say_how_it_goes(loop)
+            say_how_it_goes(loop, self.voice)
 
 
-def say_how_it_goes(loop: Loop) -> None:
+def say_how_it_goes(loop: Loop, voice: Voice) -> None:
     """The counts so far, and for how long a refused slot still waits."""
-    say(
+    voice.say(
         {
             "sent": loop.sent,
             "done": loop.ended,
@@ -145,19 +177,13 @@ def say_how_it_goes(loop: Loop) -> None:
     )
 
 
-def say(message: dict[str, object]) -> None:
-    """One line to the parent; a parent that is gone is noticed on the control pipe."""
-    with contextlib.suppress(BrokenPipeError):
-        os.write(1, msgspec.json.encode(message) + b"\n")
-
-
-def telling(schedule: Turns, spool: SpoolWriter) -> Callable[[list[Exchange]], None]:
+def telling(schedule: Turns, spool: SpoolWriter, voice: Voice) -> Callable[[list[Exchange]], None]:
     """Spool what has ended, and tell the parent which of it the next turn has to quote."""
 
     def spooled(exchanges: list[Exchange]) -> None:
         spool.append(exchanges)
         if quoted := schedule.quoted(exchanges):
-            say({"spooled": quoted})
+            voice.say({"spooled": quoted})
 
     return spooled
 
@@ -182,10 +208,12 @@ def wait_for_go(loop: Loop, feed: PipeFeed) -> bool:
     """Collect the first calls, open the first connections, report, and wait; False: never mind."""
     while not (loop.schedule.calls_ended or feed.full(loop) or loop.stopped):
         loop.step(0.05)
-    loop.prepare()
-    while loop.opening and not loop.stopped:
-        loop.step(0.05)
-    say({"ready": len(loop.idle)})
+    begun = 0
+    for _ in range(2):  # how long the first took tells how many more to open
+        begun = loop.prepare(begun)
+        while loop.opening and not loop.stopped:
+            loop.step(0.05)
+    feed.voice.say({"ready": len(loop.idle)})
     while not feed.go_ns and not loop.stopped:
         loop.step(0.05)
     return not loop.stopped
@@ -199,10 +227,10 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     spec = read_spec()
     spool = SpoolWriter(spec.spool, spec.spool_header, spec.rotate_bytes)
-    loop = Loop(spec, spool.append)
+    loop, voice = Loop(spec, spool.append), Voice()
     if isinstance(loop.schedule, Turns) and spec.turns_fd >= 0:
-        loop.sink = telling(loop.schedule, spool)
-    loop.feed = feed = PipeFeed(loop, spec.control_fd, spec.report_s)
+        loop.sink = telling(loop.schedule, spool, voice)
+    loop.feed = feed = PipeFeed(loop, voice, spec.control_fd, spec.report_s)
     realtime = be_prompt(spec.realtime)
     gc.collect()
     gc.freeze()
@@ -210,8 +238,12 @@ def main() -> None:
     if wait_for_go(loop, feed):
         loop.go(feed.go_ns)
         loop.run()
-        say_how_it_goes(loop)
-        say({"health": msgspec.to_builtins(loop.health(realtime))})
+        if spec.turns_fd >= 0:
+            # No more turns are taken: a parent that is writing one must listen again.
+            os.close(spec.turns_fd)
+        say_how_it_goes(loop, voice)
+        voice.say({"health": msgspec.to_builtins(loop.health(realtime))})
+    voice.finish()
     spool.close()
     loop.close()
 

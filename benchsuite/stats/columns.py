@@ -36,6 +36,7 @@ _INTS = (
     "reader_lag_us",
     "connect_us",
     "tls_us",
+    "reconnects",
     "item",
     "asked_prompt_tokens",
     "asked_output_tokens",
@@ -78,6 +79,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     reader_lag_us: Ints
     connect_us: Ints
     tls_us: Ints
+    reconnects: Ints
     item: Ints
     asked_prompt_tokens: Ints
     asked_output_tokens: Ints

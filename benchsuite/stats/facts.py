@@ -71,6 +71,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     shorter than `raised_to`, the least that there can be. `unseen`: answers that were all reasoning.
     `answered_per_s`: requests answered a second, `retry_after_s` the longest wait that a refusal asked for.
     `acceptance`: the share of drafted tokens that speculation kept; None: none was drafted.
+    `unopened`: how often there was no descriptor for a connection.
     `server_rest_ms`: the median of what the server's own account leaves out of TTFT (of E2E unless
     `server_tells_first`), `server_tells_queue`: its queue is in the account. `whole`: answers of several
     tokens that came in one piece, `whole_p50_ms` their E2E.
@@ -136,6 +137,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     server_rest_ms: float | None = None
     server_tells_first: bool = True
     server_tells_queue: bool = False
+    unopened: int = 0
     strangers: int = 0
     polled_ends: int = 0
     unjudged: int = 0

@@ -103,6 +103,7 @@ def _client_facts(point: Point, trials: Sequence[_Trial]) -> dict[str, Any]:
         "connect_least_ms": _pooled([metrics.values(metrics.connect_ms(each)) for each in columns], 0.0),
         "worker_cpu": _busiest(health),
         "clock_steps": sum(each.clock_steps for each in health),
+        "unopened": sum(each.unopened for each in health),
     }
 
 

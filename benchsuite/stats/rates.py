@@ -12,7 +12,7 @@ from benchsuite.stats.metrics import e2e_ms, ttft_ms, values
 from benchsuite.stats.quantiles import quantile, rate_estimate
 from benchsuite.stats.slo import within_limit
 from benchsuite.stats.staged import slots_taken_share, span_of
-from benchsuite.types import CacheMode, Estimate, Metric, Point, Slo, TrialInfo
+from benchsuite.types import AHEAD_NS, CacheMode, Estimate, Metric, Point, Slo, TrialInfo
 from benchsuite.workload.slo import each_request
 
 _ROUNDS = 2
@@ -129,8 +129,26 @@ def mean_slots_taken(columns: Columns, window: Window) -> float:
 
 def _taken_since_ns(columns: Columns) -> Ints:
     """When each request took its slot: with the opening of its own connection."""
+    return np.asarray(columns.sent_ns - _opening_ns(columns))
+
+
+def _opening_ns(columns: Columns) -> Ints:
+    """How long the opening of each request's own connection took; 0: it had none of its own."""
     opening_us = np.maximum(columns.connect_us, 0) + np.maximum(columns.tls_us, 0)
-    return np.asarray(columns.sent_ns - 1000 * opening_us)
+    return np.asarray(1000 * opening_us)
+
+
+def _beyond_lead_ns(sent: Ints, opening: Ints) -> Ints:
+    """By how much each opening outlasted the time for which it was begun ahead of its request.
+
+    That lead follows from the openings seen before (`AHEAD_NS`). One is made before the clock starts, which
+    no record may tell of: it is taken for the shortest.
+    """
+    longest = np.maximum.accumulate(opening[np.argsort(sent, kind="stable")])
+    before = np.searchsorted(np.sort(sent), sent - opening)
+    first = opening[opening > 0].min(initial=AHEAD_NS[1])
+    seen = np.maximum(first, np.where(before > 0, longest[np.maximum(before, 1) - 1], 0))
+    return np.asarray(np.maximum(opening - np.clip(2 * seen, *AHEAD_NS), 0))
 
 
 def _mean_of(columns: Columns, window: Window, since_ns: Ints) -> float:
@@ -152,15 +170,19 @@ def peak_in_flight(columns: Columns) -> int:
 def client_lag_ms(point: Point, info: TrialInfo, columns: Columns) -> Floats:
     """How late each request was sent by the client's own doing.
 
-    Sent − due; but where an open loop has a cap in flight, a request due while the cap was reached
-    was only late from the end that let it go. Offline everything is due at once and nothing late.
+    Sent − due, of requests that weren't sent twice; but where an open loop has a cap in flight, a request
+    due while the cap was reached was only late from the end that let it go, or as its connection could be
+    opened from then on. Nor is an open loop's client to blame for what an opening took beyond its lead (a
+    closed one's due instants have that in them). Offline everything is due at once and nothing late.
     """
     there = columns.sent_ns != ABSENT
-    sent, due = columns.sent_ns[there], columns.due_ns[there]
-    if point.load in {"offline", "batch-api"}:
+    sent, due, opening = columns.sent_ns[there], columns.due_ns[there], _opening_ns(columns)[there]
+    if point.load in {"offline", "batch-api"} or not len(sent):
         return np.empty(0)
     lag = (sent - due) / 1e6
-    if point.load == "open" and point.concurrency is not None and len(sent):
+    if point.load == "open":
+        lag = np.maximum(lag - _beyond_lead_ns(sent, opening) / 1e6, np.minimum(lag, 0))
+    if point.load == "open" and point.concurrency is not None:
         ended = np.sort(columns.end_ns[there])
         # The cap is split over the workers, so one of them may hold back while others have room.
         full = max(1, point.concurrency // max(1, len(info.workers)))
@@ -169,8 +191,8 @@ def client_lag_ms(point: Point, info: TrialInfo, columns: Columns) -> Floats:
         held = ahead >= full
         before = np.searchsorted(ended, sent, "right") - 1
         freed = np.where(before >= 0, ended[np.maximum(before, 0)], due)
-        lag = np.where(held, (sent - np.maximum(due, freed)) / 1e6, lag)
-    return np.asarray(lag, dtype=np.float64)
+        lag = np.where(held, np.maximum(sent - np.maximum(due, freed) - opening, 0) / 1e6, lag)
+    return np.asarray(lag[columns.reconnects[there] == 0], dtype=np.float64)
 
 
 def delivered_share(point: Point, columns: Columns, window: Window) -> float | None:
@@ -196,9 +218,11 @@ def delivered_share(point: Point, columns: Columns, window: Window) -> float | N
     sent = columns.sent_ns[columns.sent_ns != ABSENT]
     if len(sent) < 2:
         return None
-    asked = (len(columns) - 1) / float(np.ptp(columns.due_ns))
-    span_ns = float(np.ptp(sent))
-    return (len(sent) - 1) / span_ns / asked if span_ns else None
+    due_over_ns, sent_over_ns = float(np.ptp(columns.due_ns)), float(np.ptp(sent))
+    if not due_over_ns or not sent_over_ns:
+        # A burst at one instant has no rate.
+        return None
+    return (len(sent) - 1) / sent_over_ns * due_over_ns / (len(columns) - 1)
 
 
 def point_rates(

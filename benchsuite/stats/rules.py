@@ -97,7 +97,7 @@ def send_lag(facts: Facts) -> Warning | None:
     if lag is None or bad is None:
         return None
     text = f"requests left up to {lag:.1f} ms late (p99)"
-    advice = "give the client idle cores or lower the load; where a server closes connections, opening counts"
+    advice = "give the client idle cores or lower the load"
     return warning("send_lag", bad, text, advice, p99_ms=lag, invalid_above_ms=limit)
 
 
@@ -137,6 +137,15 @@ def clock_step(facts: Facts) -> Warning | None:
         return None
     text = "the clock was set, or the machine slept, during a trial"
     return warning("clock_step", "invalid", text, "measure again", steps=facts.clock_steps)
+
+
+def descriptors(facts: Facts) -> Warning | None:
+    """Requests that had no connection, as the client may not have so many, waited unseen."""
+    if not facts.unopened:
+        return None
+    text = "the client had no file descriptor left for a connection, so requests waited for one"
+    advice = "allow more open files (`ulimit -n`, the hard limit counts), or lower the load"
+    return warning("descriptors", "invalid", text, advice, times=facts.unopened)
 
 
 def delivered(facts: Facts) -> Warning | None:
@@ -249,6 +258,7 @@ RULES: tuple[Callable[[Facts], Warning | None], ...] = (
     few_answers,
     errors,
     clock_step,
+    descriptors,
     send_lag,
     coalesced,
     reader_lag,

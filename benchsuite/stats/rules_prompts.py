@@ -12,6 +12,9 @@ BLOCK_TOKENS = 32
 LARGE_BLOCKS_TOKENS = (64, 128)
 """Larger blocks (vLLM has 128 on a CPU) explain more, where what was found is a multiple of them."""
 
+_EXPLAINED = 0.02
+"""So far off its plan a hit ratio may be and still be the plan's, not the server's."""
+
 _TOO_SHORT = "vendors and some servers cache no prompt below 512 to 4,096 tokens: --prompt-tokens 8192"
 
 MOST_TOKENS_PER_EVENT = 1.5
@@ -123,11 +126,9 @@ def cache_warm(facts: Facts) -> Warning | None:
 
 
 def cache_shared(facts: Facts) -> Warning | None:
-    """A shared prefix that wasn't found in the cache, or more than it.
+    """A share of prompt tokens from the cache that isn't the plan's, or a plan that isn't what was asked.
 
-    Servers cache whole blocks, and part of the chat template may follow the prompt: what the best request
-    found is enough where that explains what it lacks. Of a trace it is only told: there it is what was to be
-    found out.
+    The worse of both; where they are as bad, what the server did.
     """
     best = facts.best_hit_ratio
     hit = facts.hit_ratio if facts.hits_asked is None else facts.hits_reached
@@ -135,6 +136,41 @@ def cache_shared(facts: Facts) -> Warning | None:
         return None
     if hit is None or best is None:
         return _untold("cache_shared")
+    reached, planned = _reached(facts, hit, best), _planned(facts, hit)
+    if planned is not None and (reached is None or (planned.level, reached.level) == ("invalid", "suspect")):
+        return planned
+    return reached
+
+
+def _planned(facts: Facts, hit: float) -> Warning | None:
+    """Prompts of which no cache could hold what was asked: too short ones, or too many groups for them."""
+    asked, planned = facts.point.hit_ratio, facts.hits_asked
+    if asked is None or planned is None:
+        return None
+    off = abs(planned - asked)
+    if abs(hit - planned) <= _EXPLAINED:
+        off = max(off, abs(hit - asked))
+    bad = level(off, 0.02, 0.05)
+    if bad is None:
+        return None
+    text = (
+        f"{percent(hit)} of prompt tokens came from the cache, {percent(asked)} were asked for: these "
+        f"lengths and groups allow no nearer share than {percent(planned)}"
+    )
+    if planned > asked:
+        advice = "ask for longer prompts, or a higher hit ratio"
+    else:
+        advice = "ask for longer prompts, fewer groups or more requests: what none had before isn't found"
+    return warning("cache_shared", bad, text, advice, hit_ratio=hit, asked=asked, planned=planned)
+
+
+def _reached(facts: Facts, hit: float, best: float) -> Warning | None:
+    """A shared prefix that wasn't found in the cache, or more than it.
+
+    Servers cache whole blocks, and part of the chat template may follow the prompt: what the best request
+    found is enough where that explains what it lacks. Of a trace it is only told: there it is what was to be
+    found out.
+    """
     whole = facts.point.prompt_tokens
     planned = (facts.workload.shared_tokens or whole // 2) / whole
     if facts.hits_asked is not None:

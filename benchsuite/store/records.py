@@ -106,6 +106,9 @@ def gaps_us(arrivals_ns: Sequence[int]) -> list[int]:
     return [later - earlier for earlier, later in pairwise(whole)]
 
 
+_LONGEST_GAP_US = 2**31 - 1
+
+
 class _Buffer:
     """Records waiting for their row group; gaps lie flat, as Python ints they'd be most of the memory."""
 
@@ -118,7 +121,12 @@ class _Buffer:
 
     def add(self, record: Record) -> None:
         self.rows.append(self._row(record))
-        self._gaps.extend(record.gaps_us)
+        try:
+            gaps = array("i", record.gaps_us)
+        except OverflowError:
+            # Half an hour between two tokens: longer is told as that.
+            gaps = array("i", (min(gap, _LONGEST_GAP_US) for gap in record.gaps_us))
+        self._gaps.extend(gaps)
         self._ends.append(len(self._gaps))
         self.bytes += 4 * len(record.gaps_us) + (len(record.text) if record.text else 0)
 

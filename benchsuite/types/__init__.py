@@ -23,7 +23,7 @@ from benchsuite.types.asked import (
 )
 from benchsuite.types.capacity import Capacity, CapacityCost, CapacityLevel
 from benchsuite.types.decided import Decided, Decision, Judged, Pairing
-from benchsuite.types.heard import Call, Record, Reply, Tape, Target
+from benchsuite.types.heard import AHEAD_NS, Call, Record, Reply, Tape, Target
 from benchsuite.types.measured import (
     BatchInfo,
     BatchPoll,
@@ -60,6 +60,7 @@ from benchsuite.types.workload import (
 )
 
 __all__ = [
+    "AHEAD_NS",
     "METRICS_VERSION",
     "OUTCOMES",
     "SCHEMA",

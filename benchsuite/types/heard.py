@@ -5,6 +5,12 @@ from typing import Any, Literal
 
 from benchsuite.types.asked import Noun, Outcome, Phase
 
+AHEAD_NS = (20_000_000, 500_000_000)
+"""How long before a request is due its connection is begun: at least, and at most.
+
+Between these, twice the longest that opening one was seen to take.
+"""
+
 
 class Target(Noun, frozen=True, kw_only=True):
     """Where requests go. `key` and the values of `headers` are secret and never shown or stored.

@@ -37,7 +37,10 @@ class Connection(Noun, frozen=True, kw_only=True):
 
 
 class WorkerHealth(Noun, frozen=True, kw_only=True):
-    """What one worker process reports of itself after a trial."""
+    """What one worker process reports of itself after a trial.
+
+    `unopened`: how often the system had no descriptor left for a connection.
+    """
 
     sent: int
     cpu_s: float
@@ -46,6 +49,7 @@ class WorkerHealth(Noun, frozen=True, kw_only=True):
     reuse: bool | None
     kernel_stamps: bool
     realtime: bool = False
+    unopened: int = 0
     stopped: bool
 
 

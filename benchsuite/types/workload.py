@@ -43,7 +43,8 @@ class Source(Noun, frozen=True, kw_only=True):
 
     `file` is its path until it is read, then its bare name. `format` empty: seen from the file itself.
     `number` rows, `longest_prompt` and `longest_output` in tokens as far as they are known. Of a dataset,
-    `column` is the one that holds its prompts, and `split` the part of a Hugging Face one; empty: found.
+    `column` is the one that holds its prompts, and `split` the part of a Hugging Face one; empty: found;
+    `dropped` of its conversations had no prompt.
 
     Of a trace: `used` rows are what a trial sends, `seconds` the time from the first of them to the last as
     it was recorded, `prompt_tokens` and `output_tokens` their means; `dropped` rows didn't fit the server's

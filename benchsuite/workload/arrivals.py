@@ -12,9 +12,13 @@ from itertools import count, islice, repeat, takewhile
 
 from benchsuite.types import Point, Workload
 from benchsuite.workload.draw import Draw
+from benchsuite.workload.spreads import most
 from benchsuite.workload.stages import at_start, instants_s
 
 _OFFLINE_WARM_UP = 8
+
+WARM_UP_TURNS = 2
+"""Turns of a conversation in warm-up: enough to know how a server takes one."""
 
 
 def warm_up_count(workload: Workload, point: Point) -> int:
@@ -22,7 +26,7 @@ def warm_up_count(workload: Workload, point: Point) -> int:
 
     Closed loop: two for each slot. Open loop: the arrivals of two seconds (or of the workload's
     warm-up seconds if longer), four or more. Stages: for the load that they begin with.
-    One or more for each group of prompts that begin alike. Never more than the
+    One conversation or more for each group of prompts that begin alike. Never more than the
     workload's cap, except that each slot gets one.
     """
     point = at_start(point)
@@ -35,7 +39,7 @@ def warm_up_count(workload: Workload, point: Point) -> int:
     else:
         wanted = min(workload.requests or _OFFLINE_WARM_UP, 2 * (point.concurrency or _OFFLINE_WARM_UP // 2))
     if point.cache == "shared":
-        wanted = max(wanted, workload.groups)
+        wanted = max(wanted, workload.groups * min(WARM_UP_TURNS, math.ceil(most(workload.turns))))
     return min(wanted, warm_up_most(workload, point))
 
 

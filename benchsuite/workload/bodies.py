@@ -10,7 +10,7 @@ from typing import Any, Final, overload
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Bodies, Message, Phase, Request, Workload
+from benchsuite.types import Bodies, Listed, Message, Phase, Request, Workload
 from benchsuite.workload.arrivals import offsets_ns, warm_up_count
 from benchsuite.workload.draw import Draw
 from benchsuite.workload.points import growth
@@ -96,7 +96,13 @@ def read(path: str) -> Lines:
 
 
 def replay(workload: Workload, bodies: Bodies) -> Workload:
-    """The workload's load and limits, with these bodies in place of prompts and lengths."""
+    """The workload's load and limits, with these bodies in place of prompts and lengths.
+
+    Of listed points their loads are left, each once. UsageError for a trace, which has requests of its own.
+    """
+    if workload.trace is not None:
+        raise UsageError("--bodies: a trace says itself what is sent and when: leave one of them out")
+    loads = (Listed(concurrency=one.concurrency, rate=one.rate) for one in workload.listed)
     return msgspec.structs.replace(
         workload,
         name="replay",
@@ -110,6 +116,10 @@ def replay(workload: Workload, bodies: Bodies) -> Workload:
         same="text",
         cache=("cold",),
         shared_tokens=0,
+        groups=1,
+        zipf=0.0,
+        hit_ratio=(),
+        listed=tuple(dict.fromkeys(loads)),
         turns=1,
         user_tokens=0,
         think_s=0.0,

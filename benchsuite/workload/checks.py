@@ -22,6 +22,20 @@ Judge = Callable[[str, str], bool]
 _FENCED: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
 _NOTHING: Final = object()
 
+_UNSPACED: Final = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc"
+    r"\U00020000-\U0003ffff"
+)
+"""Scripts whose words aren't set apart: Thai, Lao, Burmese, Khmer, Han, kana, Hangul (endings are joined)."""
+_LETTER: Final = rf"[^\W_{_UNSPACED}]"
+_JOINT: Final = r"[-_\u2010\u2011]"
+_SIGN: Final = r"[-+\u00b1\u2010\u2011\u2013\u2212]"
+_SEPARATOR: Final = r"[.,'\u2019\u00a0\u2009\u202f]"
+_BEFORE: Final = rf"(?<!{_LETTER})(?<!{_LETTER}{_JOINT})"
+_AFTER: Final = rf"(?!{_JOINT}?{_LETTER})"
+_BEFORE_NUMBER: Final = rf"(?<!{_SIGN})(?<!\d{_SEPARATOR})(?<!(?<!\S)\.)"
+_AFTER_NUMBER: Final = rf"(?!{_SEPARATOR}\d)(?![+\u00b1]|{_SIGN}\d)"
+
 
 # ---------------------------------------------------------------- what may be asked
 
@@ -152,8 +166,19 @@ def rests_on_items(workload: Workload) -> bool:
 
 
 def judge_of(check: Check) -> Judge:
-    """The check as a function; what is costly to prepare is prepared once."""
-    return _JUDGES[check.kind](check)
+    """The check as a function; what is costly to prepare is prepared once.
+
+    No answer ends a run: one that can't be judged, such as a number too large or JSON too deep, didn't pass.
+    """
+    judge = _JUDGES[check.kind](check)
+
+    def passes(answer: str, expected: str) -> bool:
+        try:
+            return judge(answer, expected)
+        except Exception:
+            return False
+
+    return passes
 
 
 def _exact(check: Check) -> Judge:
@@ -165,8 +190,8 @@ def _contains(check: Check) -> Judge:
 
 
 def _regex(check: Check) -> Judge:
-    pattern = re.compile(check.expected)
-    return lambda answer, expected: pattern.search(answer) is not None
+    pattern = re.compile(_composed(check.expected))
+    return lambda answer, expected: pattern.search(_composed(answer)) is not None
 
 
 def _choice(check: Check) -> Judge:
@@ -187,13 +212,27 @@ def _named(answer: str, choices: Sequence[str]) -> str | None:
     """
     found = set()
     by_length = sorted(map(_plain, choices), key=len, reverse=True)
-    words = "|".join(re.escape(one) if len(one) == 1 else f"(?i:{re.escape(one)})" for one in by_length)
-    for match in re.finditer(rf"(?<!\w)(?:{words})(?!\w)", _plain(answer)):
+    for match in re.finditer("|".join(map(_word, by_length)), _plain(answer)):
         text = match[0]
         found.add(text if text in by_length else text.casefold())
     known = {one if len(one) == 1 else one.casefold() for one in by_length}
     named = {one if len(one) == 1 else one.casefold() for one in found} & known
     return named.pop() if len(named) == 1 else None
+
+
+def _word(choice: str) -> str:
+    """A pattern that finds a choice where it is no part of a longer word or number.
+
+    A hyphen or an underscore between letters joins them; a sign or a separator of digits belongs to a number.
+    Where a choice begins or ends in a script without blanks between its words, anything may stand beside it.
+    """
+    before = after = ""
+    if not re.match(f"[{_UNSPACED}]", choice):
+        before = _BEFORE + (_BEFORE_NUMBER if re.match(r"\d", choice) else "")
+    if not re.search(rf"[{_UNSPACED}]\Z", choice):
+        after = _AFTER + (_AFTER_NUMBER if re.search(r"\d\Z", choice) else "")
+    word = re.escape(choice) if len(choice) == 1 else f"(?i:{re.escape(choice)})"
+    return before + word + after
 
 
 def _json_schema(check: Check) -> Judge:
@@ -207,10 +246,7 @@ def _json_schema(check: Check) -> Judge:
 
     def judge(answer: str, expected: str) -> bool:
         value = json_of(answer)
-        try:
-            if value is _NOTHING or not valid(value):
-                return False
-        except RecursionError:
+        if value is _NOTHING or not valid(value):
             return False
         right = check.expected or expected
         return not right or same_json(value, _strict(right))
@@ -232,8 +268,12 @@ _JUDGES: Final[Mapping[str, Callable[[Check], Judge]]] = MappingProxyType(
 # ---------------------------------------------------------------- texts and JSON
 
 
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
 def _plain(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
+    return _composed(text).strip()
 
 
 def json_of(answer: str) -> Any:
@@ -269,7 +309,20 @@ def same_json(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_json, one, other))
     if isinstance(one, str) and isinstance(other, str):
-        return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+        return _composed(one) == _composed(other)
     if isinstance(one, int | float) and isinstance(other, int | float):
-        return one == other or math.isclose(one, other, rel_tol=1e-12, abs_tol=0.0)
+        return _same_number(one, other)
     return one is None and other is None
+
+
+def _same_number(one: float, other: float) -> bool:
+    """Whole numbers are the same exactly, others but for the last digits that a float may lose."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one == other
+    try:
+        one, other = float(one), float(other)
+    except OverflowError:
+        return False
+    if one.is_integer() and other.is_integer():
+        return one == other
+    return math.isclose(one, other, rel_tol=1e-12, abs_tol=0.0)

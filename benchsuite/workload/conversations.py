@@ -13,16 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from benchsuite.types import Lengths, Message, Request, Spread
-from benchsuite.workload.agent import TOOL_NAME
-from benchsuite.workload.arrivals import offsets_ns, warm_up_count, warm_up_most
+from benchsuite.workload.agent import first_tool
+from benchsuite.workload.arrivals import WARM_UP_TURNS, offsets_ns, warm_up_count, warm_up_most
 from benchsuite.workload.draw import Draw
 from benchsuite.workload.fit import words as all_words
 from benchsuite.workload.prompts import Prompt, least_tokens, prompting
-from benchsuite.workload.spreads import drawing
+from benchsuite.workload.spreads import drawing, whole
 from benchsuite.workload.texts import Writer, writing
-
-WARM_UP_TURNS = 2
-"""Turns of a conversation in warm-up: enough to know how a server takes one."""
 
 WARM_UP_THINK_S = 1.0
 """The longest anybody thinks in warm-up."""
@@ -58,7 +55,7 @@ def _requests(draw: Draw, first: Callable[[int, int], Prompt]) -> Iterator[Reque
     most, index = _most_requests(draw), 0
     writer = _Words(draw)
     for number, offset_ns in zip(count(), offsets_ns(draw), strict=False):
-        shape = _shape(draw, number, None if most is None else most - index)
+        shape = _shape(draw, number, None if most is None else max(1, most - index - _waiting(draw, number)))
         yield from _conversation(draw, number, index, offset_ns, shape, first(number, shape.prompt), writer)
         index += len(shape.outputs)
         if most is not None and index >= most:
@@ -75,27 +72,35 @@ def _most_requests(draw: Draw) -> int | None:
     return warm_up_count(workload, point)
 
 
+def _waiting(draw: Draw, number: int) -> int:
+    """How many groups no conversation of the warm-up has begun with yet, once this one has."""
+    shares = draw.phase == "warm_up" and draw.point.cache == "shared"
+    return max(0, draw.workload.groups - number - 1) if shares else 0
+
+
 def _shape(draw: Draw, number: int, most: int | None) -> Shape:
-    """Draw one conversation; the same for each nonce."""
+    """Draw one conversation; the same for each nonce. With a warm cache all are the same, in every trial."""
     workload, point = draw.workload, draw.point
-    numbers = random.Random(f"conversation {draw.seed} {draw.place} {number}")
+    warm = point.cache == "warm"
+    which = f"{point.index} 0" if warm else f"{draw.place} {number}"
+    numbers = random.Random(f"conversation {draw.seed} {which}")
 
-    def one(length: float | Spread) -> Callable[[], float]:
-        return drawing(length, numbers)
+    def one(length: float | Spread) -> Callable[[], int]:
+        return whole(length, numbers)
 
-    turns = max(1, round(one(workload.turns)()))
-    prompt = max(least_tokens(draw), round(one(point.prompt_spread or point.prompt_tokens)()))
+    turns = max(1, one(workload.turns)())
+    prompt = max(least_tokens(draw), one(point.prompt_spread or point.prompt_tokens)())
     output, user = one(point.output_spread or point.output_tokens), one(workload.user_tokens)
-    think = one(workload.think_s)
+    think = drawing(workload.think_s, numbers)
     longest_s = float("inf")
     if draw.phase == "warm_up":
-        turns, longest_s = min(turns, WARM_UP_TURNS), WARM_UP_THINK_S
+        turns, longest_s = (turns if warm else min(turns, WARM_UP_TURNS)), WARM_UP_THINK_S
     turns = turns if most is None else min(turns, most)
     least = _turn_overhead(draw) + 1
     return Shape(
         prompt=prompt,
-        outputs=tuple(max(1, round(output())) for _ in range(turns)),
-        users=tuple(max(least, round(user())) for _ in range(turns - 1)),
+        outputs=tuple(max(1, output()) for _ in range(turns)),
+        users=tuple(max(least, user()) for _ in range(turns - 1)),
         thinks_s=tuple(min(longest_s, max(0.0, think())) for _ in range(turns - 1)),
     )
 
@@ -155,7 +160,7 @@ class _Words:
         self._warm = draw.point.cache == "warm"
         self._write = writing(draw)
         self._overhead = _turn_overhead(draw)
-        self._reads_calls = lengths.reads_calls
+        self._reads_calls, self._tool = lengths.reads_calls, first_tool(workload.tools)
         # A call's arguments are JSON, which would escape a text's quotes and line breaks.
         plain = all_words() if workload.same == "text" else lengths.words
         self._write_call = Writer(plain, None, draw.seed, draw.nonce).write
@@ -168,22 +173,26 @@ class _Words:
         name = f"{self._place} {0 if self._warm else number} turn {turn}"
         said = self._write(f"{name} user", user - self._overhead, False)
         if self._workload.tool_turns:
-            return called(self._write_call(f"{name} call", reply, False), said, turn, self._reads_calls)
+            call = self._write_call(f"{name} call", reply, False)
+            return called(call, said, turn, self._reads_calls, self._tool)
         answer = ""
         if self._workload.replies == "fixed":
             answer = self._write(f"{name} assistant", reply, False)
         return Message(role="assistant", content=answer), Message(role="user", content=said)
 
 
-def called(query: str, result: str, turn: int, reads_calls: bool) -> tuple[Message, Message]:
-    """An assistant's call of a tool and the tool's answer.
+def called(
+    query: str, result: str, turn: int, reads_calls: bool, tool: tuple[str, str]
+) -> tuple[Message, Message]:
+    """An assistant's call of a tool, by its name and its argument's, and the tool's answer.
 
     Where the chat template leaves calls out, the assistant says aloud what it looks up.
     """
     # Some chat templates take no name but nine letters and digits.
     name = f"call{turn:05d}"
-    arguments = msgspec.json.encode({"query": query if reads_calls else "this"}).decode()
-    call = {"id": name, "type": "function", "function": {"name": TOOL_NAME, "arguments": arguments}}
+    title, argument = tool
+    arguments = msgspec.json.encode({argument: query if reads_calls else "this"}).decode()
+    call = {"id": name, "type": "function", "function": {"name": title, "arguments": arguments}}
     return (
         Message(
             role="assistant",
@@ -194,16 +203,21 @@ def called(query: str, result: str, turn: int, reads_calls: bool) -> tuple[Messa
     )
 
 
-def probe(lengths: Lengths, tool_turns: bool, answer_words: int = PROBED) -> tuple[tuple[Message, ...], int]:
-    """A short conversation, and how many words it has: what it costs beyond them is the template's."""
+def probe(
+    lengths: Lengths, tool: tuple[str, str] | None, answer_words: int = PROBED
+) -> tuple[tuple[Message, ...], int]:
+    """A short conversation, and how many words it has: what it costs beyond them is the template's.
+
+    `tool`: the one that the assistant calls; None: it answers.
+    """
 
     def words_from(at: int) -> str:
         return " ".join(lengths.words[at : at + PROBED])
 
     answer = " ".join(lengths.words[:answer_words])
     first, second, third = said = [words_from(1), answer, words_from(2)]
-    if tool_turns:
-        later = called(second, third, 1, lengths.reads_calls)
+    if tool:
+        later = called(second, third, 1, lengths.reads_calls, tool)
     else:
         later = Message(role="assistant", content=second), Message(role="user", content=third)
     return (Message(role="user", content=first), *later), sum(len(text.split(" ")) for text in said)

@@ -5,7 +5,7 @@ from itertools import repeat
 
 from benchsuite.types import Spread
 from benchsuite.workload.draw import Draw
-from benchsuite.workload.spreads import drawing
+from benchsuite.workload.spreads import whole
 
 
 def prompt_lengths(draw: Draw, least: int) -> Iterator[int]:
@@ -21,5 +21,5 @@ def output_lengths(draw: Draw) -> Iterator[int]:
 def _lengths(draw: Draw, what: str, spread: Spread | None, fixed: int, least: int) -> Iterator[int]:
     if spread is None:
         return repeat(fixed)
-    one = drawing(spread, draw.random(what))
-    return (max(least, round(one())) for _ in repeat(None))
+    one = whole(spread, draw.random(what))
+    return (max(least, one()) for _ in repeat(None))

@@ -161,7 +161,15 @@ def workload_digest(workload: Workload) -> str:
     # Which server answers is no part of the question.
     for axis in ("models", "engine"):
         asked.pop(axis, None)
-    fields = msgspec.to_builtins(asked)
-    # JSON knows no infinity: msgspec would write null.
-    fields["rate"] = ["inf" if math.isinf(rate) else rate for rate in workload.rate]
+    fields = _finite(msgspec.to_builtins(asked))
+    fields.setdefault("rate", [])
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    """The same with `inf` as a word: JSON knows no infinity, and msgspec would write null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return "inf" if isinstance(value, float) and math.isinf(value) else value

@@ -63,9 +63,35 @@ def check_points(workload: Workload, where: str) -> None:
             "that have none of their own"
         )
     try:
-        points(workload)
+        found = points(workload)
     except UsageError as error:
         raise UsageError(f"{where}{error}") from None
+    for point in found:
+        if said := _refused(workload, point):
+            raise UsageError(f"{where}{said}")
+
+
+def _refused(workload: Workload, point: Point) -> str:
+    """Why a point's cache makes no sense: what is shared needs a mode that shares; empty: it does."""
+    if point.hit_ratio is not None and point.cache != "shared":
+        return 'hit_ratio goes with the cache mode "shared"'
+    if point.hit_ratio is not None and workload.shared_tokens:
+        return "say how much is shared: either shared_tokens or a hit_ratio"
+    if workload.batch and point.cache == "warm":
+        return "a batch isn't warmed up: the cache can be cold or shared"
+    # 0: as each row of a file says.
+    shortest = 0 if workload.trace else _least(point.prompt_spread or point.prompt_tokens)
+    if point.cache == "shared" and shortest and workload.shared_tokens >= shortest:
+        tokens = workload.shared_tokens
+        return f"{tokens} shared tokens leave nothing of a prompt of {shortest:g} that is its own"
+    return ""
+
+
+def _least(length: Length) -> float:
+    """The shortest that a length can be."""
+    if isinstance(length, Spread):
+        return length.quantiles[0][1] if length.quantiles else max(1.0, length.low)
+    return length
 
 
 def check_unlisted(workload: Workload, fields: Collection[str]) -> None:
@@ -111,13 +137,16 @@ def _zipped(axes: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
 def _listed(workload: Workload, one: Listed) -> tuple[Any, ...]:
     """A listed point's values; what it leaves out is the workload's first."""
     own_load = one.rate is not None or one.concurrency is not None
+    cache, ratio = one.cache or workload.cache[0], one.hit_ratio
+    if ratio is None and cache == "shared":
+        ratio = next(iter(workload.hit_ratio), None)
     return (
         one.prompt_tokens or workload.prompt_tokens[0],
         one.output_tokens or workload.output_tokens[0],
         one.rate if own_load else next(iter(workload.rate), None),
         one.concurrency if own_load else next(iter(workload.concurrency), None),
-        one.cache or workload.cache[0],
-        one.hit_ratio if one.hit_ratio is not None else next(iter(workload.hit_ratio), None),
+        cache,
+        ratio,
         workload.stream[0] if one.stream is None else one.stream,
     )
 

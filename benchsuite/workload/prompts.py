@@ -52,7 +52,7 @@ def planned(draw: Draw) -> Iterator[Request]:
 
 
 def prompting(draw: Draw) -> Callable[[int, int], Prompt]:
-    """A function from a request's index and its length in tokens to its prompt."""
+    """A function from each request's index in turn and its length in tokens to its prompt."""
     point, workload = draw.point, draw.workload
     lengths = draw.lengths
     assert lengths is not None
@@ -61,11 +61,12 @@ def prompting(draw: Draw) -> Callable[[int, int], Prompt]:
     warm = point.cache == "warm"
     write = writing(draw, draw.nonce if warm else draw.own_nonce)
     prefix, group_of = prefixing(draw), groups.grouping(draw)
+    shared_of = groups.sharing(draw, overhead)
     place = f"{point.index}" if warm else draw.place
 
     def prompt(index: int, tokens: int) -> Prompt:
         which = f"{place} {0 if warm else index}"
-        shared = groups.shared_tokens(workload, point, tokens, overhead)
+        shared = shared_of(tokens)
         if not shared:
             known = 0 if point.cache == "shared" and workload.same == "tokens" else None
             return Prompt(write(which, tokens - overhead), shared_tokens=known)
@@ -91,7 +92,7 @@ def shared_prefixes(draw: Draw) -> tuple[str, ...]:
     if point.cache != "shared" or lengths is None:
         return ()
     overhead = _overhead(workload, lengths)
-    shared = groups.shared_tokens(workload, point, point.prompt_tokens, overhead)
+    shared = groups.sharing(draw, overhead)(point.prompt_tokens)
     if not shared:
         return ()
     prefix = prefixing(draw)
@@ -101,10 +102,10 @@ def shared_prefixes(draw: Draw) -> tuple[str, ...]:
 def prefixing(draw: Draw) -> Callable[[int, int], str]:
     """A function from a group and a number of tokens to what its prompts begin with, a blank at its end.
 
-    Where prompts differ in length it is made of pieces, so that longer ones begin as shorter ones do.
+    Where prompts share more and less it is made of pieces, so that longer ones begin as shorter ones do.
     """
     write, point = writing(draw, draw.nonce), draw.point
-    step = groups.STEP_TOKENS if point.prompt_spread is not None else 0
+    step = groups.STEP_TOKENS if groups.stepped(draw.workload, point) else 0
     overhead = 0 if draw.lengths is None else _overhead(draw.workload, draw.lengths)
 
     @lru_cache(maxsize=_KEPT)
@@ -129,7 +130,9 @@ def least_tokens(draw: Draw) -> int:
 
 
 def _check_room(draw: Draw, overhead: int) -> None:
-    """Refuse prompts that are shorter than the server's chat template."""
+    """Refuse prompts that are shorter than the server's chat template; a trace's are made longer."""
+    if draw.workload.trace is not None:
+        return
     asked, least = draw.point.prompt_tokens, least_tokens(draw)
     if asked < least:
         raise UsageError(

@@ -65,6 +65,16 @@ def check(workload: Workload, where: str) -> None:
         )
 
 
+def sharing_asked(workload: Workload) -> list[str]:
+    """The words by which a workload says itself what prompts share; none where a trace's rows may say it."""
+    given = {
+        "hit_ratio": workload.hit_ratio or any(one.hit_ratio is not None for one in workload.listed),
+        "shared_tokens": workload.shared_tokens,
+        "groups": workload.groups > 1,
+    }
+    return [name for name in given if given[name]]
+
+
 def asked_of(trace: Source) -> dict[str, Any]:
     """What a trace asks, whatever its file is called and whoever serves it; unread: its name."""
     return {"sha256": trace.sha256, "format": trace.format} if trace.sha256 else {"file": trace.file}

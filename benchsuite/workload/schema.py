@@ -258,7 +258,7 @@ def _check_arrivals(workload: Workload, where: str) -> None:
 
 
 def _check_cache(workload: Workload, where: str) -> None:
-    """What is shared needs a mode that shares, and leaves something of each prompt."""
+    """What is shared needs a mode that shares, a warm cache one prompt; `check_points` sees to the rest."""
     asked = {
         "shared_tokens": bool(workload.shared_tokens),
         "groups": workload.groups > 1,
@@ -276,24 +276,11 @@ def _check_cache(workload: Workload, where: str) -> None:
             f"{where}a warm cache is asked one prompt again and again: give one length, "
             'or the cache mode "shared"'
         )
-    shortest = min(prompt for prompt in map(_least, workload.prompt_tokens))
-    if workload.shared_tokens and shortest and workload.shared_tokens >= shortest:
-        raise UsageError(
-            f"{where}{workload.shared_tokens} shared tokens leave nothing of a prompt of "
-            f"{shortest:g} that is its own"
-        )
 
 
 def _prompt_lengths(workload: Workload) -> list[Length]:
     listed = (point.prompt_tokens for point in workload.listed)
     return [*workload.prompt_tokens, *(one for one in listed if one is not None)]
-
-
-def _least(length: int | Spread) -> float:
-    """The shortest that a length can be; 0: as each row of a file says."""
-    if isinstance(length, Spread):
-        return length.quantiles[0][1] if length.quantiles else max(1.0, length.low)
-    return length
 
 
 def _check_batch(workload: Workload, where: str) -> None:
@@ -303,8 +290,6 @@ def _check_batch(workload: Workload, where: str) -> None:
     if workload.requests is None and workload.dataset is None:
         advice = "set [stop] requests" if where else "add --requests N"
         raise UsageError(f"{where}a batch has a number of requests, not a duration: {advice}")
-    if "warm" in workload.cache:
-        raise UsageError(f"{where}a batch isn't warmed up: the cache can be cold or shared")
 
 
 def fields_of(workload: Workload) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def most(length: float | Spread) -> float:
     return math.exp(mu + _FAR * sigma)
 
 
+def least(length: float | Spread) -> float:
+    """The shortest that it can be."""
+    if not isinstance(length, Spread):
+        return length
+    return length.quantiles[0][1] if length.kind == "quantiles" else length.low
+
+
 def described(length: float | Spread) -> str:
     """A length in a few words: `512`, `100 to 500 (uniform)`, `about 512 (lognormal, sd 300)`."""
     if not isinstance(length, Spread):
@@ -88,6 +95,15 @@ def drawing(length: float | Spread, draw: random.Random) -> Callable[[], float]:
         return min(max(value, least), longest)
 
     return cut
+
+
+def whole(length: float | Spread, draw: random.Random) -> Callable[[], int]:
+    """The same as whole numbers; those of a uniform length are all alike, its bounds included."""
+    if isinstance(length, Spread) and length.kind == "uniform":
+        low, high = round(length.low), round(length.high)
+        return lambda: draw.randint(low, high)
+    one = drawing(length, draw)
+    return lambda: round(one())
 
 
 def _between(length: Spread, share: float) -> float:

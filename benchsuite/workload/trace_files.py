@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import math
+import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -141,8 +142,10 @@ def rows_of(path: Path, format: str = "") -> tuple[Rows, str, str]:
     if data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError):
-            raise UsageError(f"the trace {path.name} isn't whole: its gzip ends early") from None
+        except (OSError, EOFError, zlib.error):
+            raise UsageError(
+                f"the trace {path.name} isn't whole: its gzip is damaged or ends early"
+            ) from None
     lines = _lines(data, path.name)
     number, first = next(lines, (0, {}))
     name = format or _seen(first, path.name)
@@ -278,7 +281,8 @@ def _time(unit_ns: int) -> Callable[[object], int]:
 
 def _iso_ns(text: str) -> int:
     """ISO 8601, whose fraction may have more digits than Python keeps."""
-    head, dot, tail = text.strip().partition(".")
+    # ISO allows a comma there, and logs have it.
+    head, dot, tail = text.strip().replace(",", ".").partition(".")
     digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
     try:
         moment = datetime.fromisoformat(head + tail[len(digits) :] if dot else head)

@@ -8,7 +8,7 @@ import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Lengths, Message, Request, Source, Workload
-from benchsuite.workload import prompts
+from benchsuite.workload import prompts, replaying
 from benchsuite.workload.arrivals import offsets_ns
 from benchsuite.workload.draw import Draw, Row
 from benchsuite.workload.points import own_instants
@@ -41,7 +41,12 @@ def opened(workload: Workload, folder: Path) -> tuple[Workload, Rows]:
         blocks=bool(rows[0].blocks),
     )
     workload = msgspec.structs.replace(workload, trace=source)
-    asked = workload.shared_tokens or workload.groups > 1 or workload.hit_ratio
+    asked = replaying.sharing_asked(workload)
+    if source.blocks and asked:
+        given = " and ".join(asked)
+        raise UsageError(
+            f"{source.file} says itself which blocks of its prompts are shared: leave {given} out"
+        )
     if not source.blocks and not asked and "shared" in workload.cache:
         cache = tuple(dict.fromkeys("cold" if mode == "shared" else mode for mode in workload.cache))
         workload = msgspec.structs.replace(workload, cache=cache)

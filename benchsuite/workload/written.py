@@ -41,7 +41,9 @@ def _values(workload: Workload) -> Iterator[tuple[str, Any]]:
             value, default = getattr(workload.slo, field), getattr(Slo(), field)
         else:
             value, default = getattr(workload, field), defaults[field]
-        if default is msgspec.NODEFAULT or value != default:
+        # A dataset's cache and a batch's trials have other defaults.
+        said = (field == "cache" and workload.salted) or (field == "trials" and workload.batch)
+        if said or default is msgspec.NODEFAULT or value != default:
             if field in {"prompt_tokens", "output_tokens"} and value == (0,):
                 continue
             yield key, _plain(field, value)

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from benchsuite.errors import UsageError
 from benchsuite.types import Message, Request, Source
 from benchsuite.workload.arrivals import offsets_ns, warm_up_count
 from benchsuite.workload.datasets.files import as_bytes, hub_rows, rows_of
-from benchsuite.workload.datasets.rows import item
+from benchsuite.workload.datasets.rows import NoPromptError, item
 from benchsuite.workload.draw import Draw, Item, number
 from benchsuite.workload.fit import words
 
@@ -55,13 +55,24 @@ def read(source: Source, folder: Path, *, answers: bool = True) -> tuple[Source,
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if source.sha256 and sha256 != source.sha256:
             raise UsageError(f"dataset: {path.name} isn't the file that the workload was made with (SHA-256)")
-        items = [
-            item(row, where, column=source.column, shape=shape, answers=answers)
-            for where, row in rows_of(path, _container(source.format, path.suffix.lower()))
-        ]
+        rows = rows_of(path, _container(source.format, path.suffix.lower()))
+        items, dropped = _items(rows, source.column, shape, answers)
     except OSError as error:
         raise UsageError(f"dataset: can't read {path.name}: {error.strerror}") from None
-    return _facts(source, path.name, sha256, items), items
+    return _facts(source, path.name, sha256, items, dropped), items
+
+
+def _items(
+    rows: Iterable[tuple[str, Mapping[str, Any]]], column: str, shape: str, answers: bool
+) -> tuple[list[Item], int]:
+    """The items, and how many conversations without a prompt were left out."""
+    items, dropped = [], 0
+    for where, row in rows:
+        try:
+            items.append(item(row, where, column=column, shape=shape, answers=answers))
+        except NoPromptError:
+            dropped += 1
+    return items, dropped
 
 
 def _container(format: str, suffix: str) -> str:
@@ -73,23 +84,28 @@ def _container(format: str, suffix: str) -> str:
 
 
 def _from_hub(source: Source, answers: bool) -> tuple[Source, Sequence[Item]]:
-    name, digest, items = source.file.removeprefix(_HUB), hashlib.sha256(), []
-    for where, row in hub_rows(name, source.split):
-        digest.update(hashlib.sha256(as_bytes(row)).digest())
-        items.append(item(row, where, column=source.column, answers=answers))
+    name, digest = source.file.removeprefix(_HUB), hashlib.sha256()
+
+    def rows() -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for where, row in hub_rows(name, source.split):
+            digest.update(hashlib.sha256(as_bytes(row)).digest())
+            yield where, row
+
+    items, dropped = _items(rows(), source.column, "", answers)
     if source.sha256 and digest.hexdigest() != source.sha256:
         raise UsageError(f"dataset: hf:{name} isn't what the workload was made with (SHA-256 of its rows)")
-    return _facts(source, f"{_HUB}{name}", digest.hexdigest(), items), items
+    return _facts(source, f"{_HUB}{name}", digest.hexdigest(), items, dropped), items
 
 
-def _facts(source: Source, name: str, sha256: str, items: Sequence[Item]) -> Source:
+def _facts(source: Source, name: str, sha256: str, items: Sequence[Item], dropped: int) -> Source:
     if not items:
-        raise UsageError(f"dataset: {name} has no row")
+        raise UsageError(f"dataset: {name} has no row{' with a prompt' if dropped else ''}")
     outputs = [one.output_tokens for one in items]
     return msgspec.structs.replace(
         source,
         file=name,
         number=len(items),
+        dropped=dropped,
         sha256=sha256,
         longest_prompt=max(map(_prompt_tokens, items)),
         longest_output=max(outputs) if all(outputs) else 0,

@@ -98,6 +98,7 @@ def card_rows(workload: Workload) -> dict[str, str]:
     if source is None:
         return {}
     number = f"the {source.number:,} items" if source.number else "the items"
+    number += f" ({source.dropped:,} more have no prompt)" if source.dropped else ""
     most = [f"{length}" for length in workload.output_tokens if length]
     thinks = f", reasoning {workload.reasoning}" if workload.reasoning else ""
     salted = "a line of new words stands before each prompt, so no prefix cache can help"

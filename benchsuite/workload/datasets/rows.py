@@ -20,10 +20,13 @@ _HUMANS: Final = {
     "human": "user",
     "user": "user",
     "system": "system",
-    "gpt": "assistant",
-    "assistant": "assistant",
+    **dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "assistant"), "assistant"),
 }
 _ROLES: Final = {role: role for role in get_args(Message.__annotations__["role"])} | {"developer": "system"}
+
+
+class NoPromptError(UsageError):
+    """A conversation in which nobody asks anything: ShareGPT's files have some, which are left out."""
 
 
 def item(
@@ -35,9 +38,11 @@ def item(
     from its columns. `answers` False: right answers aren't kept.
     """
     said = ""
-    if not column and ("messages" in row or shape == "openai"):
+    seen = "openai" if "messages" in row else "sharegpt" if "conversations" in row else ""
+    kind = "" if column else shape or seen
+    if kind == "openai":
         messages, said = _openai(row.get("messages"), where)
-    elif not column and ("conversations" in row or shape == "sharegpt"):
+    elif kind == "sharegpt":
         messages, said = _sharegpt(row.get("conversations"), where)
     else:
         messages = _plain(row, where, column)
@@ -125,7 +130,7 @@ def _message(one: Mapping[str, Any], where: str) -> Message:
 def _sharegpt(value: Any, where: str) -> tuple[tuple[Message, ...], str]:
     """The first turn of a human, with the system's words before it; the turn after it is its answer."""
     found: list[Message] = []
-    for one in _listed(value, "conversations", where):
+    for one in _listed(value, "conversations", where) if value else ():
         role, text = _HUMANS.get(str(one.get("from"))), one.get("value")
         if role is None or not isinstance(text, str):
             raise UsageError(f"{where}: a turn has from (human, gpt or system) and a text as its value")
@@ -137,6 +142,8 @@ def _sharegpt(value: Any, where: str) -> tuple[tuple[Message, ...], str]:
         found.append(Message(role=role, content=text))  # type: ignore[arg-type]
         if role == "assistant":
             break
+    if not any(one.role == "user" and one.content for one in found):
+        raise NoPromptError(f"{where} has no prompt: it takes a turn of the human's")
     return _asked(found, where)
 
 
