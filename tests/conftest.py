@@ -19,7 +19,7 @@ from benchsuite.engine.endpoint import Endpoint, resolve
 from benchsuite.engine.exchange import ask
 from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import Interrupt, Status, Trial, TrialRun, run_trial, segments
-from benchsuite.simulator import SimConfig, running
+from benchsuite.simulator import SimConfig, Simulator, running
 from benchsuite.types import Call, Connection, Message, Record, Request, Tape, Target, Timeouts
 
 DIRECT = Connection()
@@ -323,3 +323,23 @@ def server() -> Iterator[Callable[[float], str]]:
             return f"sim@{stack.enter_context(running(config)).url}"
 
         yield start
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[Simulator]]:
+    """Two simulators of the same kind, but for how fast they are."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                running(
+                    SimConfig(
+                        ttft_ms=ttft_ms,
+                        itl_ms=1.0,
+                        prefix_cache=True,
+                        cache_block_tokens=4,
+                        truth_path=str(tmp_path / f"truth{ttft_ms}.jsonl"),
+                    )
+                )
+            )
+            for ttft_ms in (60.0, 90.0)
+        ]

@@ -40,6 +40,17 @@ def records(store):
     return sorted(found, key=lambda record: record["index"])
 
 
+@pytest.mark.parametrize("tokens", ["1", "30"])
+def test_turns_shorter_than_the_template_are_told(tmp_path, tokens):
+    with running(SimConfig(ttft_ms=5.0, itl_ms=1.0)) as simulator:
+        words = command(simulator.url, *SHORT, "--user-tokens", tokens, "--text", "random")
+        done = subprocess.run(words, env=environment(tmp_path), capture_output=True, text=True, timeout=120)
+    least = [line for line in done.stderr.splitlines() if "a later turn takes at least" in line]
+    assert len(least) == (tokens == "1"), done.stderr
+    second = records(tmp_path)[1]["prompt_tokens"]
+    assert second == 80 + 6 + 30 if tokens == "30" else second > 80 + 6 + 1
+
+
 def test_turns_grow_and_find_the_turns_before(tmp_path):
     truth = tmp_path / "truth.jsonl"
     config = SimConfig(ttft_ms=5.0, itl_ms=1.0, prefix_cache=True, truth_path=str(truth))

@@ -63,6 +63,15 @@ def test_the_plan_has_the_price_and_the_gpus_of_a_server_on_this_machine(tmp_pat
     assert manifest.gpus == (names() if sys.platform == "linux" else None)
 
 
+def test_a_trial_too_short_for_any_arrival_is_planned_without_a_request(tmp_path):
+    # By chance nothing arrives in these four seconds.
+    brief = overridden(load("quick"), prompt_tokens=40, output_tokens=8, rate=0.5, seconds=4)
+    with running(FAST) as simulator:
+        options = Options(backend="sim", url=simulator.url, workload=brief, seed=0)
+        _, (_, line) = preview(options, Store(tmp_path / "store"), lambda told: None)
+    assert line.endswith("nothing is due in so short a trial")
+
+
 def test_nothing_is_known_of_the_gpus_of_another_machine():
     away = SimpleNamespace(url="http://10.0.0.7:8000")
     assert _serving_gpus(SimpleNamespace(attached=True, target=away)) is None

@@ -104,6 +104,13 @@ def test_each_format_is_seen_from_its_columns_and_sorted_from_zero(tmp_path, nam
     assert plain(again) == READ[name] and format_again == format and sha256_again != sha256
 
 
+def test_a_fraction_may_stand_behind_a_comma(tmp_path):
+    lines = ['"2026-01-01 09:00:00,250"', '"2026-01-01 09:00:01,123"']
+    text = "timestamp,prompt_tokens,output_tokens\n" + "".join(f"{at},1,2\n" for at in lines)
+    rows, _, _ = rows_of(written(tmp_path, text))
+    assert plain(rows) == [(0, 1, 2), (873_000_000, 1, 2)]
+
+
 def test_block_ids_stay_with_their_rows(tmp_path):
     rows, _, _ = rows_of(written(tmp_path, FILES["mooncake"]))
     assert [(row.blocks, row.block_tokens) for row in rows] == [((7, 8), 512), ((7, 9), 512)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Length, Listed, Point, Spread, Workload
-from benchsuite.workload.spreads import mean, most
+from benchsuite.workload.spreads import least, mean, most
 
 _AXES = ("prompt tokens", "output tokens", "rate", "concurrency", "cache", "hit ratio", "stream")
 _LISTED = ("prompt_tokens", "output_tokens", "rate", "concurrency", "cache", "hit_ratio")
@@ -80,18 +80,13 @@ def _refused(workload: Workload, point: Point) -> str:
     if workload.batch and point.cache == "warm":
         return "a batch isn't warmed up: the cache can be cold or shared"
     # 0: as each row of a file says.
-    shortest = 0 if workload.trace else _least(point.prompt_spread or point.prompt_tokens)
+    shortest: float = 0 if workload.trace else point.prompt_tokens
+    if point.prompt_spread:
+        shortest = max(1.0, least(point.prompt_spread))
     if point.cache == "shared" and shortest and workload.shared_tokens >= shortest:
         tokens = workload.shared_tokens
         return f"{tokens} shared tokens leave nothing of a prompt of {shortest:g} that is its own"
     return ""
-
-
-def _least(length: Length) -> float:
-    """The shortest that a length can be."""
-    if isinstance(length, Spread):
-        return length.quantiles[0][1] if length.quantiles else max(1.0, length.low)
-    return length
 
 
 def check_unlisted(workload: Workload, fields: Collection[str]) -> None:
