@@ -7,6 +7,7 @@ from benchsuite.driver import OWN_WORDS
 from benchsuite.target import Resolved, Tell
 from benchsuite.types import Manifest, Message, Request, Stage, Workload
 from benchsuite.workload.bodies import Lines
+from benchsuite.workload.datasets.language import items_of
 from benchsuite.workload.points import points
 from benchsuite.workload.replaying import described
 from benchsuite.workload.trace_files import Rows
@@ -44,9 +45,9 @@ def tell_dataset(workload: Workload, tell: Tell) -> None:
     asked = (workload.requests or 0) * workload.trials
     order = "in an order of its own each time"
     if workload.salted:
-        text = f"asking the {source.number:,} items of {source.file} {order}, a line of new words before each"
+        text = f"asking {items_of(source)} {order}, a line of new words before each"
     else:
-        text = f"asking the {source.number:,} items of {source.file} word for word, {order}"
+        text = f"asking {items_of(source)} word for word, {order}"
         if workload.requests is None or asked * len(points(workload)) > source.number:
             text += "; a prefix cache may know those that come again (--cache cold: none can)"
     tell(Stage(name="fit", text=text))

@@ -13,6 +13,7 @@ from benchsuite.errors import UsageError
 from benchsuite.types import Message, Source
 from benchsuite.workload import datasets, schema
 from benchsuite.workload.datasets.files import hub_rows
+from benchsuite.workload.datasets.language import items_of
 from benchsuite.workload.load import load, overridden, workload_digest
 from benchsuite.workload.material import found_again, opened
 from benchsuite.workload.plan import plan
@@ -96,6 +97,7 @@ def test_conversations_without_a_prompt_are_left_out_and_counted(tmp_path):
     (tmp_path / "some.json").write_text(json.dumps(rows))
     source, items = read("some.json", tmp_path)
     assert (source.number, source.dropped) == (1, 2)
+    assert items_of(source) == "the 1 item of some.json (2 more without a prompt)"
     assert [(item.messages, item.expected) for item in items] == [((user("Hi."),), "Good day.")]
     (tmp_path / "none.json").write_text(json.dumps(rows[:2]))
     with pytest.raises(UsageError, match=r"none\.json has no row with a prompt"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchsuite.report.units import NOTHING, dollars, number, rounded
-from benchsuite.types import Check, Estimate, Run, Source, Summary, Workload
+from benchsuite.types import Check, Estimate, Run, Summary, Workload
 from benchsuite.workload.spreads import described
 
 PASS_RATE: Final = "pass_rate"
@@ -22,11 +22,6 @@ _KINDS: Final = {
 def check_words(check: Check) -> str:
     """`contains: the expected answer is in it`."""
     return f"{check.kind}: {_KINDS[check.kind]}"
-
-
-def dataset_words(source: Source) -> str:
-    """`the 50 items of task@1.jsonl`, or the file alone before it was read."""
-    return f"the {source.number:,} items of {source.file}" if source.number else f"the items of {source.file}"
 
 
 def answer_words(workload: Workload) -> str:

@@ -10,7 +10,6 @@ from benchsuite.report.checks import (
     PASSED_COST,
     answer_words,
     check_words,
-    dataset_words,
     share_words,
 )
 from benchsuite.report.definitions import METRICS, RATES, WINDOWS
@@ -23,6 +22,7 @@ from benchsuite.report.screen import error_line, point_name, target_line, worklo
 from benchsuite.report.timing import split_line
 from benchsuite.report.units import NOTHING, dollars, half_width, number, rounded, several, spread
 from benchsuite.types import Decision, Estimate, Manifest, Pairing, Run, Source, Summary, WorkerHealth
+from benchsuite.workload.datasets.language import items_of
 
 _QUANTILES = ("mean", "p50", "p90", "p95", "p99", "p99.9")
 _DIGEST_SHOWN = 12
@@ -160,7 +160,7 @@ def _dataset(manifest: Manifest, source: Source) -> Iterator[str]:
     workload = manifest.workload
     how = "each after a line of new words" if workload.salted else "word for word"
     yield (
-        f"Prompts: {dataset_words(source)} (SHA-256 {source.sha256[:_DIGEST_SHOWN]}), {how}, in an order "
+        f"Prompts: {items_of(source)} (SHA-256 {source.sha256[:_DIGEST_SHOWN]}), {how}, in an order "
         "that the seed decides, each once before any comes again. Each trial goes on where the one before "
         f"ended; {answer_words(workload)}, and they end by themselves."
     )

@@ -8,7 +8,7 @@ import msgspec
 from benchsuite.errors import UsageError
 from benchsuite.report.batches import completion_lines, in_words
 from benchsuite.report.capacity import capacity_lines, capacity_sentence
-from benchsuite.report.checks import answer_words, dataset_words, passed_lines
+from benchsuite.report.checks import answer_words, passed_lines
 from benchsuite.report.lengths import asked_words, reached_lines
 from benchsuite.report.money import cost_clause, price_note
 from benchsuite.report.points import point_columns, quantile
@@ -22,6 +22,7 @@ from benchsuite.shown import where_it_is
 from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning, Workload
 from benchsuite.workload import mix, replaying, talk
 from benchsuite.workload.arrivals import spaced
+from benchsuite.workload.datasets.language import items_of
 from benchsuite.workload.load import load, workload_digest
 from benchsuite.workload.stages import length_s
 
@@ -113,7 +114,7 @@ def workload_line(manifest: Manifest) -> str:
         lengths = f"the {workload.bodies.number:,} bodies of {workload.bodies.name}, word for word"
     if workload.dataset is not None:
         how = "a new line before each" if workload.salted else "word for word"
-        lengths = f"{dataset_words(workload.dataset)}, {how}, {answer_words(workload)}"
+        lengths = f"{items_of(workload.dataset)}, {how}, {answer_words(workload)}"
     if workload.trace is not None:
         lengths = f"{replaying.described(workload)}, {several(list(workload.cache))} cache"
     if "shared" in workload.cache and (workload.hit_ratio or workload.groups > 1):

@@ -92,18 +92,25 @@ def asked_of(source: Source) -> dict[str, str]:
     return content | {"column": source.column, "split": source.split}
 
 
+def items_of(source: Source) -> str:
+    """`the 50 items of task@1.jsonl`, or the file alone before it was read."""
+    several = "item" if source.number == 1 else "items"
+    number = f"the {source.number:,} {several}" if source.number else "the items"
+    dropped = f" ({source.dropped:,} more without a prompt)" if source.dropped else ""
+    name = source.file if source.file.startswith("hf:") else Path(source.file).name
+    return f"{number} of {name}{dropped}"
+
+
 def card_rows(workload: Workload) -> dict[str, str]:
     """What `workloads show` says of a dataset in place of made-up prompts; empty without one."""
     source = workload.dataset
     if source is None:
         return {}
-    number = f"the {source.number:,} items" if source.number else "the items"
-    number += f" ({source.dropped:,} more have no prompt)" if source.dropped else ""
     most = [f"{length}" for length in workload.output_tokens if length]
     thinks = f", reasoning {workload.reasoning}" if workload.reasoning else ""
     salted = "a line of new words stands before each prompt, so no prefix cache can help"
     return {
-        "Prompt": f"{number} of {Path(source.file).name}, each once before any comes again",
+        "Prompt": f"{items_of(source)}, each once before any comes again",
         "Output": (f"at most {' or '.join(most)} tokens" if most else "as long as its rows say") + thinks,
         "Cache": salted if workload.salted else "word for word: a prefix cache may know what comes again",
     }
