@@ -17,9 +17,13 @@ REQUESTS = 40
 ASKED = ["--prompt-tokens", "64", "--output-tokens", "6", "--concurrency", "8", "--requests", str(REQUESTS)]
 
 
-def gated(*words, tries=3):
-    """The exit code of a gate; where it says that the client was late, it's asked again as a user would."""
+def gated(capsys, *words, tries=3):
+    """The exit code of a gate; where it says that the client was late, it's asked again as a user would.
+
+    What the last one printed is left in `capsys`.
+    """
     for _ in range(tries):
+        capsys.readouterr()
         code = main(["gate", *words])
         if code != INVALID:
             return code
@@ -29,7 +33,7 @@ def gated(*words, tries=3):
 @pytest.mark.parametrize("number", [1, 2])
 def test_an_unchanged_server_never_fails(server, tmp_path, capsys, number):
     base = server()
-    code = gated(base, "--against", base, *ASKED, "--store", str(tmp_path), "--format", "json")
+    code = gated(capsys, base, "--against", base, *ASKED, "--store", str(tmp_path), "--format", "json")
     found = json.loads(capsys.readouterr().out)
     assert code in {PASSES, UNDECIDED}
     assert found["verdict"] == {PASSES: "pass", UNDECIDED: "undecided"}[code]
@@ -43,7 +47,7 @@ def test_an_unchanged_server_never_fails(server, tmp_path, capsys, number):
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_server_that_is_ten_percent_slower_fails(server, tmp_path, capsys, number):
     base, slower = server(), server(1.1)
-    assert gated(slower, "--against", base, *ASKED, "--store", str(tmp_path)) == FAILS
+    assert gated(capsys, slower, "--against", base, *ASKED, "--store", str(tmp_path)) == FAILS
     shown = " ".join(capsys.readouterr().out.split())
     assert "FAIL: sim-model on benchsuite-sim" in shown and "slower in " in shown
     # Ten percent are above the tolerance, and just at the limit.
@@ -67,7 +71,7 @@ def test_too_few_requests_for_a_quantile_are_refused_before_anything_is_measured
 def test_noise_is_known_afterwards_and_limits_below_it_are_refused(server, tmp_path, capsys):
     base = server()
     words = [base, *ASKED, "--store", str(tmp_path)]
-    assert gated("noise", *words, "--pairs", "4") == PASSES
+    assert gated(capsys, "noise", *words, "--pairs", "4") == PASSES
     shown = " ".join(capsys.readouterr().out.split())
     assert "A gate sees a slowdown of" in shown and "from 4 pairs of the same server against itself" in shown
     assert "such a gate takes at most" in shown
@@ -101,10 +105,12 @@ def test_noise_is_known_afterwards_and_limits_below_it_are_refused(server, tmp_p
 
 def test_a_budget_that_ends_before_two_pairs_decides_nothing(server, tmp_path, capsys):
     base = server()
-    assert gated("noise", base, *ASKED, "--store", str(tmp_path / "noise"), "--time", "0.1s") == INVALID
+    assert (
+        gated(capsys, "noise", base, *ASKED, "--store", str(tmp_path / "noise"), "--time", "0.1s") == INVALID
+    )
     assert "before two pairs were measured" in capsys.readouterr().err
     words = [base, "--against", base, *ASKED, "--store", str(tmp_path), "--time", "0.1s"]
-    assert gated(*words, "--limit", "error_rate<1%") == UNDECIDED
+    assert gated(capsys, *words, "--limit", "error_rate<1%") == UNDECIDED
     shown = " ".join(capsys.readouterr().out.split())
     assert "it ended before two pairs were measured" in shown
 
