@@ -242,7 +242,7 @@ stop = { requests = 10 }
 @pytest.mark.parametrize(
     ("section", "complaint"),
     [
-        ("turns = 4", "t.toml: say how many tokens each later turn adds: user_tokens"),
+        ("turns = 4", "t.toml: turns go with user_tokens: say how many each later turn adds"),
         ("user_tokens = 4", "t.toml: user_tokens goes with turns"),
         ("think_seconds = 4", "t.toml: think_seconds goes with turns"),
         ('replies = "real"', "t.toml: replies goes with turns"),

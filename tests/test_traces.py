@@ -59,6 +59,7 @@ READ = {
     "lengths": [(0, 11, 4), (250_000_000, 10, 3)],
     "lengths-csv": [(0, 10, 3), (250_000_000, 11, 4)],
 }
+HEAD = 'name = "mine"\nversion = 1\ndescription = "d"'
 LENGTHS = Lengths(words=words(), overhead=7, source="usage")
 CACHING = SimConfig(ttft_ms=1.0, itl_ms=0.1, prefix_cache=True)
 
@@ -268,6 +269,37 @@ def test_a_load_of_its_own_takes_the_lengths_alone_and_begins_again(tmp_path):
 def test_what_does_not_go_with_a_trace_is_refused(tmp_path, changes, said):
     with pytest.raises(UsageError, match=said):
         replaying(written(tmp_path, FILES["azure"]), **changes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ('{ cache = "warm" }', 'can be "cold" or "shared"'),
+        ("{ prompt_tokens = 10 }", "says itself how long"),
+        ("{ output_tokens = 10 }", "says itself how long"),
+        ("{ rate = 3 }, { rate = 1 }]\n[load]\ntime_scale = 2 #", "a trace's own instants"),
+    ],
+)
+def test_nor_do_points_of_such_a_kind(tmp_path, asked, said):
+    path = tmp_path / "mine.toml"
+    trace = written(tmp_path, FILES["azure"])
+    path.write_text(f'{HEAD}\n[prompts]\ntrace = "{trace}"\n[sweep]\npoints = [{asked}, {{}}]\n')
+    with pytest.raises(UsageError, match=said):
+        load(str(path))
+
+
+def test_points_of_a_trace_have_its_load_or_their_own(tmp_path):
+    path = tmp_path / "mine.toml"
+    trace = written(tmp_path, FILES["azure"])
+    sweep = 'points = [{ cache = "cold" }, { rate = 2 }, { concurrency = 3 }]'
+    path.write_text(f'{HEAD}\n[prompts]\ntrace = "{trace}"\n[sweep]\n{sweep}\n')
+    workload = load(str(path))
+    assert [one.load for one in points(workload)] == ["open", "open", "closed"]
+    assert dict(card(workload))["Load"] == "open loop, when the trace's requests came"
+    path.write_text(path.read_text().replace('{ cache = "cold" }, ', ""))
+    workload = load(str(path))
+    assert dict(card(workload))["Load"] == "as each point says, open loops with Poisson arrivals"
+    assert "lengths only" in dict(card(workload))["Prompt"]
 
 
 def test_the_standard_workload_asks_for_a_file():

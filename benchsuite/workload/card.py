@@ -64,6 +64,9 @@ def _load(workload: Workload) -> str:
         return "all at once to the backend's batch API, which answers when it likes"
     if workload.stages:
         return _stages(workload)
+    if not (workload.rate or workload.concurrency):
+        spaces = f", open loops with {spaced(workload)}" if any(one.rate for one in workload.listed) else ""
+        return f"as each point says{spaces}"
     in_flight = f"{_several(workload.concurrency)} in flight"
     if not workload.rate:
         return f"closed loop, {in_flight}"

@@ -66,6 +66,10 @@ def check_points(workload: Workload, where: str) -> None:
         found = points(workload)
     except UsageError as error:
         raise UsageError(f"{where}{error}") from None
+    if workload.time_scale != 1 and workload.trace and not any(own_instants(workload, one) for one in found):
+        raise UsageError(
+            f"{where}time_scale is for a trace's own instants: leave it out, or rate, concurrency and stages"
+        )
     for point in found:
         if said := _refused(workload, point):
             raise UsageError(f"{where}{said}")
@@ -77,6 +81,8 @@ def _refused(workload: Workload, point: Point) -> str:
         return 'hit_ratio goes with the cache mode "shared"'
     if point.hit_ratio is not None and workload.shared_tokens:
         return "say how much is shared: either shared_tokens or a hit_ratio"
+    if workload.trace and point.cache == "warm":
+        return 'the prompts of a trace differ in length: the cache can be "cold" or "shared"'
     if workload.batch and point.cache == "warm":
         return "a batch isn't warmed up: the cache can be cold or shared"
     # 0: as each row of a file says.

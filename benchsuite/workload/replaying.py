@@ -5,6 +5,7 @@ from typing import Any
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Source, Workload
+from benchsuite.workload.points import own_instants, points
 
 _SHARING = ("hit_ratio", "shared_tokens", "groups", "zipf")
 
@@ -48,21 +49,14 @@ def check(workload: Workload, where: str) -> None:
         if workload.time_scale != 1:
             raise UsageError(f"{where}time_scale goes with a trace")
         return
-    if any(workload.prompt_tokens) or any(workload.output_tokens):
+    listed = any(point.prompt_tokens or point.output_tokens for point in workload.listed)
+    if any(workload.prompt_tokens) or any(workload.output_tokens) or listed:
         raise UsageError(f"{where}a trace says itself how long prompts and answers are: leave tokens out")
     if workload.dataset is not None or workload.turns != 1:
         what = "a dataset" if workload.dataset is not None else "turns"
         raise UsageError(f"{where}a trace has lengths and no text of its own: leave {what} out")
     if workload.batch:
         raise UsageError(f"{where}a trace can't be handed to a batch API; use --rate inf, or leave it out")
-    if "warm" in workload.cache:
-        raise UsageError(
-            f'{where}the prompts of a trace differ in length: the cache can be "cold" or "shared"'
-        )
-    if workload.time_scale != 1 and (workload.rate or workload.concurrency or workload.stages):
-        raise UsageError(
-            f"{where}time_scale is for a trace's own instants: leave it out, or rate, concurrency and stages"
-        )
 
 
 def sharing_asked(workload: Workload) -> list[str]:
@@ -90,7 +84,7 @@ def described(workload: Workload) -> str:
         some = "the" if trace.used == trace.number else "the first"
         of = "" if trace.used == trace.number else f" of {trace.number:,}"
         text = f"{some} {trace.used:,}{of} rows of {trace.file}"
-    if workload.rate or workload.concurrency or workload.stages:
+    if not any(own_instants(workload, point) for point in points(workload)):
         return f"{text}, lengths only"
     if trace.used:
         minutes = trace.seconds / workload.time_scale
@@ -107,7 +101,7 @@ def card_rows(workload: Workload) -> dict[str, str]:
         "Prompt": f"{described(workload)}; new text as long as each says",
         "Output": "as long as each row says",
     }
-    if not (workload.rate or workload.concurrency or workload.stages):
+    if any(own_instants(workload, point) for point in points(workload)):
         rows["Load"] = "open loop, when the trace's requests came"
         if workload.time_scale != 1:
             rows["Load"] += f", {workload.time_scale:g} times as fast"

@@ -208,10 +208,9 @@ def made(fields: Mapping[str, Any], where: str) -> Workload:
 
 
 def _has_load(workload: Workload) -> bool:
-    """Does each listed point, or a trace, say itself how hard to press?"""
-    if workload.listed:
-        return all(point.concurrency or point.rate for point in workload.listed)
-    return workload.trace is not None
+    """Does a trace, or each listed point, say itself how hard to press?"""
+    listed = [bool(point.concurrency or point.rate) for point in workload.listed]
+    return workload.trace is not None or (bool(listed) and all(listed))
 
 
 def _check_end(workload: Workload, where: str) -> None:

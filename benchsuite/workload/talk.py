@@ -41,7 +41,7 @@ def check(workload: Workload, where: str) -> None:
                 raise UsageError(f"{where}{named} goes with turns: say how many a conversation has")
         return
     if not workload.user_tokens:
-        raise UsageError(f"{where}say how many tokens each later turn adds: user_tokens")
+        raise UsageError(f"{where}turns go with user_tokens: say how many each later turn adds")
     for name, there in (("a dataset", workload.dataset), ("a batch API", workload.batch)):
         if there:
             raise UsageError(f"{where}{name} has single requests, no conversations: leave turns out")
