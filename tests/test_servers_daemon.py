@@ -162,7 +162,7 @@ def test_what_a_command_that_is_no_daemons_leaves_is_ended_with_it(lms):
 
 
 OWNER = """
-import sys, time
+import signal, sys, time
 from benchsuite.driver import Launch
 from benchsuite.servers.launch import LaunchModel, launched
 from benchsuite.types import Call
@@ -170,6 +170,8 @@ launch = Launch(
     argv=("lms", "server", "start", "--port", "{port}"), ready=Call(method="GET", path="/"),
     daemon=True, end=("lms", "server", "stop"),
 )
+# Whoever started the tests in the background let them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with launched(launch, model=LaunchModel(argument="m", name="m"), slots=1, context=1024):
     print("ready", flush=True)
     time.sleep(600)
