@@ -11,12 +11,14 @@ from collections import Counter
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from benchsuite.ab import side, turns
 from benchsuite.ab.ask import Ask
 from benchsuite.ab.known import until_known
 from benchsuite.ab.turns import SPARE, in_turn
 from benchsuite.asked import Options
+from benchsuite.cli.root import root
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import InvalidMeasurement, NotComparable, UsageError
 from benchsuite.pairs import Arm, pairs_of
@@ -290,3 +292,13 @@ def test_the_command_shows_the_difference_and_goes_on_after_ctrl_c(servers, tmp_
     assert "pairs are done" in done.stderr and "A [1/1] 2 in flight, trial 4 of 4" in done.stderr
     shown = " ".join(done.stdout.split())
     assert "worse in TTFT p50" in shown and "TTFT p50" in shown
+
+
+def test_one_pair_decides_nothing(servers, tmp_path):
+    words = ["ab", *(f"sim@{one.url}" for one in servers), "--store", str(tmp_path), "--metric", "ttft_p50"]
+    words += ["--prompt-tokens", "40", "--output-tokens", "4", "--concurrency", "2", "--requests", "40"]
+    done = CliRunner().invoke(root, [*words, "--time", "0.1s"])
+    # 3: the client was late in this very pair.
+    assert done.exit_code in {5, 3}, done.output
+    shown = " ".join(done.output.split())
+    assert "undecided" in shown and "one pair gives no interval" in shown
