@@ -6,18 +6,19 @@ compared pair by pair.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from benchsuite.differences import Difference, asked_differently, obstacles, told_apart
 from benchsuite.errors import InvalidMeasurement, NotComparable, UsageError
-from benchsuite.pairs import Arm, Key, Numbers, pairs_of, series_of
+from benchsuite.pairs import Arm, Key, Numbers, pairs_of, series_of, takes
 from benchsuite.stats.compare import FEWEST_TRIALS, MARGIN, Better, Effect, effect
 from benchsuite.stats.paired import FEWEST_PAIRS, paired_effect
 from benchsuite.stats.series import MEASURES, USUAL, Series
 from benchsuite.store.runs import RunDir
 from benchsuite.types import Manifest, Noun, Point, Run, Verdict
+from benchsuite.workload.places import in_full, place_of
 
 _Axes = Point
 """What is held fixed in a point, whatever its place among the others."""
@@ -129,6 +130,7 @@ def compare(
     Raises `UsageError` for fewer than two different runs or an unknown metric, `InvalidMeasurement`
     for a run whose numbers can't be trusted, `NotComparable` where nothing can be set side by side.
     """
+    metrics = tuple(metrics)
     names = chosen_metrics(metrics)
     if len(run_dirs) < 2:
         raise UsageError("name two runs or more, such as `benchsuite compare latest~1 latest`")
@@ -162,10 +164,15 @@ def compare(
         for i, (other, axes) in enumerate(zip(others, shared, strict=True), 1)
     )
     if not any(pair.rows for each in found for pair in each.points):
-        raise NotComparable(
-            f"no two runs here both have {', '.join(names)}; $ needs a price, such as --gpu H100"
-        )
+        raise NotComparable(unknown(metrics or names, ()))
     return found
+
+
+def unknown(asked: Iterable[str], known: Collection[str]) -> str:
+    """What was asked for and has no metric among the `known`, and what the last takes; empty: nothing."""
+    each = map(chosen_metrics, ([word] for word in asked))
+    lacking = [name for names in each if not set(names) & set(known) for name in names]
+    return f"no two runs here both have {', '.join(lacking)}; {takes(lacking[-1])}" if lacking else ""
 
 
 def chosen_metrics(asked: Iterable[str]) -> tuple[str, ...]:
@@ -202,8 +209,8 @@ def _points(run: Run) -> dict[_Axes, Point]:
 
 
 def described(point: Point) -> str:
-    """A point's load and lengths."""
-    return f"{point.label}, {point.prompt_tokens:,} in, {point.output_tokens:,} out"
+    """A point's load and lengths, and its cache unless that is cold."""
+    return in_full(point)
 
 
 def _measured(
@@ -254,7 +261,7 @@ def _comparison(
         other_digest=other.manifest.workload_digest,
         plans=_plans(base, other, shared),
         same=manifest.workload.same,
-        cache=" and ".join(manifest.workload.cache),
+        cache=" and ".join(dict.fromkeys(axes.cache for axes in shared)),
         metrics_version=manifest.metrics_version,
         margin=margin,
         by=by,
@@ -358,17 +365,13 @@ def _side(run: Run, shared: Sequence[_Axes], group: str) -> Side:
         status=run.status,
         verdict=run.verdict,
         backend=manifest.backend,
-        server=_server(manifest),
+        server=f"{manifest.identity.server} {manifest.identity.version}".strip(),
         model=manifest.model,
         gpu=manifest.gpu,
         reasons=tuple(_reasons(run, shared)),
         assumed_lengths=manifest.lengths is not None and manifest.lengths.source == "assumed",
         group=group,
     )
-
-
-def _server(manifest: Manifest) -> str:
-    return f"{manifest.identity.server} {manifest.identity.version}".strip()
 
 
 def _reasons(run: Run, shared: Sequence[_Axes]) -> Iterable[str]:
@@ -380,7 +383,9 @@ def _reasons(run: Run, shared: Sequence[_Axes]) -> Iterable[str]:
         for warning in row.warnings:
             if row.point in compared and (warning.level != "told" or warning.code in _TOLD_TOO):
                 level: str = "note" if warning.level == "told" else warning.level
-                found.setdefault((level, warning.message.rstrip(".")), []).append(row.point.label)
+                found.setdefault((level, warning.message.rstrip(".")), []).append(
+                    place_of(row.point, compared)
+                )
     for (level, message), labels in found.items():
         yield f"{level} ({'; '.join(labels)}): {message}"
 

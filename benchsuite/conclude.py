@@ -285,9 +285,10 @@ def _recovered(run_dir: RunDir) -> Run:
     spools = sorted(run_dir.spool_dir.glob("*-*-*.*")) if run_dir.spool_dir.is_dir() else []
     for segment in spools:
         decode_segment(run_dir, segment, driver, manifest, keep_text=False, items=items)
-    if manifest.pairing is not None:
-        # Half a pair says nothing.
-        for point, trial in set(run_dir.trial_files().values()):
-            if trial and trial not in manifest.pairing.kept:
-                run_dir.forget(point, trial)
+    for point, trial in set(run_dir.trial_files().values()):
+        # Half a pair says nothing, and half a level of a search says nothing of its load.
+        half_pair = manifest.pairing is not None and trial not in manifest.pairing.kept
+        half_level = manifest.capacity and info_of(run_dir, point, trial) is None
+        if trial and (half_pair or half_level):
+            run_dir.forget(point, trial)
     return conclude(run_dir, manifest, "recovered")

@@ -154,7 +154,7 @@ def trial_s(workload: Workload, point: Point, e2e_s: float, material: Material) 
         return _replayed(workload, material)[0] + e2e_s
     if workload.seconds is not None:
         return workload.seconds + e2e_s
-    requests = float(workload.requests or 0)
+    requests = float(_counted_out(workload, material) or 0)
     if point.load == "open":
         return requests / _turns(workload) / (point.rate or 1.0) + e2e_s
     slots = point.concurrency or max(1.0, requests)
@@ -167,12 +167,19 @@ def trial_requests(workload: Workload, point: Point, e2e_s: float, material: Mat
         return sum(_staged(stage.rate, stage.concurrency, stage.seconds, e2e_s) for stage in point.stages)
     if own_instants(workload, point):
         return float(_replayed(workload, material)[1])
-    if workload.requests is not None:
-        return float(workload.requests)
+    if (number := _counted_out(workload, material)) is not None:
+        return float(number)
     seconds = workload.seconds or 0.0
     if point.load == "open":
         return (point.rate or 0.0) * seconds * _turns(workload)
     return (point.concurrency or 1) * max(1.0, seconds / (e2e_s + _think_s(workload)))
+
+
+def _counted_out(workload: Workload, material: Material) -> int | None:
+    """Requests of a trial that ends by their number: as asked, else one a row of the trace; None: by time."""
+    if workload.requests is not None or workload.seconds is not None:
+        return workload.requests
+    return len(material.rows) or None
 
 
 def _staged(
@@ -255,14 +262,20 @@ def _sum(one: int | None, other: int | None) -> int | None:
 
 def in_words(found: Forecast) -> str:
     """`3 points × 3 trials, about 12 min, 1.2 M tokens in, 0.3 M out, about $1.90`."""
-    parts = [f"{_counted(found.points, 'point')} × {_counted(found.trials, 'trial')}"]
+    parts = [f"{counted(found.points, 'point')} × {counted(found.trials, 'trial')}", amounts_in_words(found)]
+    return ", ".join(filter(None, parts))
+
+
+def amounts_in_words(found: Forecast) -> str:
+    """`about 12 min, 1.2 M tokens in, 0.3 M out, about $1.90`: as much of it as is known."""
+    parts = []
     if found.seconds:
         guess = "roughly " if found.guessed else "about "
         parts.append(f"{guess}{told_s(found.seconds)}")
     if found.prompt_tokens is not None:
-        parts.append(f"{_tokens(found.prompt_tokens)} tokens in")
+        parts.append(f"{tokens_in_words(found.prompt_tokens)} tokens in")
     if found.output_tokens is not None:
-        parts.append(f"{_tokens(found.output_tokens)} out")
+        parts.append(f"{tokens_in_words(found.output_tokens)} out")
     if found.usd is not None:
         parts.append(usd_in_words(found.usd))
     return ", ".join(parts)
@@ -282,11 +295,13 @@ def told_s(seconds: float) -> str:
     return f"{seconds / _SECONDS_AN_HOUR:.3g} h"
 
 
-def _counted(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """`1 trial`, `3 trials`."""
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _tokens(number: int) -> str:
+def tokens_in_words(number: int) -> str:
+    """`20,160`, `1.2 M`."""
     if number >= _MILLION / 10:
         return f"{number / _MILLION:.2g} M" if number < 10 * _MILLION else f"{number / _MILLION:,.0f} M"
     return f"{number:,}"

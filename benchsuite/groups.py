@@ -1,5 +1,6 @@
 """The runs that stand for a backend, a model or a GPU: the newest of each."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -14,6 +15,8 @@ WHAT = "backend, model, gpu, label:NAME or engine:SETTING"
 
 UNKNOWN = "none"
 """The group of those that have no such thing."""
+
+_REASONS_TOLD = 3
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +47,10 @@ def group_of(manifest: Manifest, by: str) -> str:
     return {"backend": manifest.backend, "model": manifest.model, "gpu": gpu}[by] or UNKNOWN
 
 
-def newest_of_each(runs: Iterable[tuple[RunDir, Run]], by: str) -> tuple[Group, ...]:
+def newest_of_each(runs: Iterable[tuple[RunDir, Run]], by: str, left_out: str = "") -> tuple[Group, ...]:
     """The newest run of each group, in the order in which the groups come first.
 
-    A UsageError where there are fewer than two.
+    A UsageError where there are fewer than two, which tells what was `left_out` before.
     """
     found: dict[str, Group] = {}
     for run_dir, run in runs:
@@ -56,20 +59,23 @@ def newest_of_each(runs: Iterable[tuple[RunDir, Run]], by: str) -> tuple[Group, 
             found[name] = Group(name=name, run_dir=run_dir)
     if len(found) < 2:
         only = f"they all have {by} {next(iter(found))}" if found else "there is none"
+        besides = f" ({left_out}; --where chooses others)" if left_out else ""
         raise UsageError(
-            f"--by {by} takes runs that differ in it, and {only}; `benchsuite results` lists them"
+            f"--by {by} takes runs that differ in it, and {only}{besides}; `benchsuite results` lists them"
         )
     return tuple(found.values())
 
 
 def comparable_runs(
     store: Store, wanted: Callable[[Run], bool], *, allow_invalid: bool = False
-) -> list[tuple[RunDir, Run]]:
+) -> tuple[list[tuple[RunDir, Run]], str]:
     """The finished runs that are `wanted` and can be compared with the newest of them, newest first.
 
-    Searches for a capacity, invalid runs and damaged ones are passed over.
+    Searches for a capacity, invalid runs and damaged ones are passed over. With them comes how many were left
+    out and why, in words; empty: none.
     """
     found: list[tuple[RunDir, Run]] = []
+    reasons: Counter[str] = Counter()
     for run_dir in store.runs():
         if run_dir.partial:
             continue
@@ -77,19 +83,40 @@ def comparable_runs(
             run = run_dir.run()
         except StoreError:
             continue
-        if run.manifest.capacity or (run.verdict == "invalid" and not allow_invalid) or not wanted(run):
+        if not wanted(run):
             continue
-        if not found or _alike(found[0][1], run):
+        reason = _unfit(found[0][1] if found else None, run, allow_invalid=allow_invalid)
+        if reason:
+            reasons[reason] += 1
+        else:
             found.append((run_dir, run))
-    return found
+    return found, _left_out(reasons)
 
 
-def _alike(base: Run, other: Run) -> bool:
-    """May they be compared, and do they share a point?"""
-    if obstacles(base.manifest, other.manifest):
-        return False
-    ours, theirs = (_axes(run) for run in (base, other))
-    return any(axes in theirs for axes in ours)
+def _unfit(base: Run | None, run: Run, *, allow_invalid: bool) -> str:
+    """What keeps a run from being compared, or from being compared with the base; empty: nothing."""
+    if run.manifest.capacity:
+        return "a capacity search"
+    if run.verdict == "invalid" and not allow_invalid:
+        return "invalid"
+    if base is None:
+        return ""
+    if found := obstacles(base.manifest, run.manifest):
+        return found[0]
+    ours, theirs = (_axes(each) for each in (base, run))
+    return "" if any(axes in theirs for axes in ours) else "no load and lengths in common"
+
+
+def _left_out(reasons: Counter[str]) -> str:
+    if not reasons:
+        return ""
+    told = [
+        reason if len(reasons) == 1 else f"{reason} ({count})"
+        for reason, count in reasons.most_common(_REASONS_TOLD)
+    ]
+    more = ["…"] if len(reasons) > _REASONS_TOLD else []
+    who = "1 run is" if reasons.total() == 1 else f"{reasons.total()} runs are"
+    return f"{who} left out, as not to be compared with the newest one: {'; '.join([*told, *more])}"
 
 
 def _axes(run: Run) -> Sequence[object]:

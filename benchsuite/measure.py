@@ -22,6 +22,7 @@ from benchsuite.store.runs import RunDir
 from benchsuite.target import Resolved, Tell, with_fresh_key
 from benchsuite.types import Manifest, Phase, Point, Request, Stage
 from benchsuite.workload.order import Step, every_step, warm_ups
+from benchsuite.workload.places import place_of
 from benchsuite.workload.plan import plan
 from benchsuite.workload.stages import at_start, length_s, slot_times
 
@@ -116,10 +117,12 @@ def measured(
         total_s=asked_s if point.stages and number else trial.seconds,
     )
 
+    where = place_of(point, manifest.points)
+
     def on_tick(status: Status) -> None:
         progress = sampler.progress(status)
         left_s = None if remaining is None else remaining.left_s(step, progress)
-        bench.tell(msgspec.structs.replace(progress, left_s=left_s))
+        bench.tell(msgspec.structs.replace(progress, left_s=left_s, place=where))
         # What the next turns quote is read from the spool.
         if (os.cpu_count() or 1) >= LIVE_DECODE_CORES and not trial.quotes:
             for segment in superseded(run_dir.spool_dir, stem):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from benchsuite.stats.columns import NEEDED, trials_of
+from benchsuite.stats.quantiles import samples_needed
 from benchsuite.stats.series import MEASURES, Series, all_series
 from benchsuite.store.runs import RunDir
 from benchsuite.types import Manifest, Point
@@ -82,6 +83,20 @@ def default_metrics(points: Sequence[Point]) -> tuple[str, ...]:
     first = ["ttft" + due, "tpot"] if streams else []
     latencies = [f"{name}_{q}" for name in (*first, "e2e" + due) for q in ("p50", "p90")]
     return tuple(name for name in MEASURES if name in {*latencies, "output_tokens_per_s"})
+
+
+def takes(name: str) -> str:
+    """What runs have to have for a metric to be known of them."""
+    measure = MEASURES[name]
+    if "usd" in name:
+        return "$ needs a price, such as --gpu H100"
+    if measure.due:
+        return "requests are due where a schedule says when, such as --rate"
+    if measure.q is not None:
+        return f"{name} takes {samples_needed(measure.q)} requests in a run that were answered and have one"
+    return (
+        "a workload that checks answers has one" if name == "pass_rate" else "no trial here has such a rate"
+    )
 
 
 def _of_trial(arm: Arm, point: Point, trial: int, names: Sequence[str]) -> dict[str, Series]:

@@ -1,7 +1,7 @@
 """Going on with a run that was interrupted or cut off: which one it is, and what of it is left to do."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,7 +14,7 @@ from benchsuite.errors import StoreError, UsageError
 from benchsuite.shown import masked_url, shown_body, shown_model, shown_settings
 from benchsuite.store.runs import RunDir, Store
 from benchsuite.target import Tell
-from benchsuite.types import Manifest, Stage
+from benchsuite.types import Manifest, Stage, Workload
 from benchsuite.workload.load import workload_digest
 
 Trials = frozenset[tuple[int, int]]
@@ -47,13 +47,56 @@ def unfinished(store: Store, options: Options) -> RunDir | None:
     )
 
 
-def nothing_to_resume(options: Options) -> str:
-    """What to say where there is none."""
-    workload = options.workload
+def nothing_to_resume(arms: Sequence[Options], store: Store) -> str:
+    """What to say where there is none for any of the arms."""
+    for options in arms:
+        if text := _other_content(options, store):
+            return f"nothing to resume: {text}"
+    workload = arms[0].workload
     return (
         f"nothing to resume: the store has no unfinished run of {workload.name}@{workload.version} with "
         "these options; repeat the very command that was interrupted, or leave --resume out"
     )
+
+
+def _other_content(options: Options, store: Store) -> str:
+    """That a run was begun with a file that has changed since, if that is all; empty: there is none."""
+    for run_dir in store.runs():
+        with contextlib.suppress(StoreError):
+            manifest = run_dir.plan()
+            here = msgspec.structs.replace(options, sweep=manifest.sweep, axes=manifest.axes)
+            began, now = _sources(manifest.workload), _sources(options.workload)
+            changed = [name for name in now if name in began and began[name] != now[name]]
+            if (
+                changed
+                and began.keys() == now.keys()
+                and _but_for_files(manifest.workload) == _but_for_files(options.workload)
+                and _asked_alike(manifest, here)
+                and not finished(run_dir)
+            ):
+                return (
+                    f"{changed[0]} has other content than when run {run_dir.run_id} began; "
+                    "bring it back as it was, or leave --resume out to measure anew"
+                )
+    return ""
+
+
+def _sources(workload: Workload) -> dict[str, str]:
+    """The files that a workload sends from: name → SHA-256."""
+    found = {one.file: one.sha256 for one in (workload.dataset, workload.trace) if one is not None}
+    if workload.bodies is not None:
+        found[workload.bodies.name] = workload.bodies.sha256
+    return found
+
+
+def _but_for_files(workload: Workload) -> str:
+    """The digest of a workload without its files, and without the numbers that may follow from them."""
+    dataset = workload.dataset
+    number = None if dataset is not None and workload.requests == dataset.number else workload.requests
+    bare = msgspec.structs.replace(
+        workload, dataset=None, trace=None, bodies=None, requests=number, prompt_tokens=(), output_tokens=()
+    )
+    return workload_digest(bare)
 
 
 def finished(run_dir: RunDir) -> bool:
@@ -73,11 +116,11 @@ def done_trials(run_dir: RunDir, manifest: Manifest) -> Trials:
     )
 
 
-def left_share(run_dir: RunDir) -> float:
-    """How much of a run is left, 0 to 1, by its trials."""
+def left_of(run_dir: RunDir) -> tuple[int, int]:
+    """How many trials of a run are left, and how many it has in all."""
     manifest = run_dir.plan()
     number = len(manifest.points) * manifest.workload.trials
-    return 1 - len(done_trials(run_dir, manifest)) / number
+    return number - len(done_trials(run_dir, manifest)), number
 
 
 def same_still(begun: Manifest, now: Manifest) -> None:
@@ -129,6 +172,8 @@ def _asked_alike(manifest: Manifest, options: Options) -> bool:
     stored = driver.stored_options(stored) if isinstance(driver, HidesOptions) else shown_settings(stored)
     return (
         manifest.backend == options.backend
+        # A search's loads are its own: it begins anew.
+        and not manifest.capacity
         and manifest.sweep == options.sweep
         and manifest.axes == options.axes
         and (not options.url or manifest.url == masked_url(options.url))

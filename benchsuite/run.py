@@ -39,6 +39,7 @@ from benchsuite.types import Lengths, Manifest, Point, Run, Stage, TokenPrice, W
 from benchsuite.workload import talk
 from benchsuite.workload.load import workload_digest
 from benchsuite.workload.mix import dressed
+from benchsuite.workload.places import place_of
 from benchsuite.workload.plan import new_nonce, warm_up_count
 from benchsuite.workload.points import points
 from benchsuite.workload.spreads import described
@@ -91,7 +92,7 @@ def _to_go_on_with(options: Options, store: Store) -> RunDir | None:
     run_dir = unfinished(store, options)
     # An arm of a sweep may not have been begun.
     if run_dir is None and not options.sweep:
-        raise UsageError(nothing_to_resume(options))
+        raise UsageError(nothing_to_resume([options], store))
     return run_dir
 
 
@@ -212,11 +213,11 @@ def preview(options: Options, store: Store, tell: Tell) -> tuple[Manifest, tuple
             check_context(point, who.identity)
             first = next(planned(manifest, options, point, "measure", 1), None)
             if first is None:
-                lines.append(f"{point.label}: nothing is due in so short a trial")
+                lines.append(f"{place_of(point, manifest.points)}: nothing is due in so short a trial")
                 continue
             call = encoded(who.driver, first, who.target)
             lines.append(
-                f"{point.label}: {call.method} {call.path}, {len(call.body):,} bytes, "
+                f"{place_of(point, manifest.points)}: {call.method} {call.path}, {len(call.body):,} bytes, "
                 f"{_lengths_of(point)}, "
                 f"{warm_up_count(manifest.workload, point)} warm-up requests, "
                 f"trials: {manifest.workload.trials}"

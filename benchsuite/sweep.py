@@ -19,8 +19,10 @@ def arms(targets: Sequence[Options]) -> list[Options]:
     """Each target with each of its workload's models and engine settings; one alone is no sweep.
 
     A model that a target has itself takes the place of the workload's, and so does a setting of its engine.
+    UsageError: several models of one server, and a mix that says itself which of them a request is for.
     """
     found = [arm for options in targets for arm in _of_target(options)]
+    _check_mix(found)
     if len(found) == 1:
         return found
     values = [_values(arm) for arm in found]
@@ -33,6 +35,21 @@ def arms(targets: Sequence[Options]) -> list[Options]:
         )
         for arm, each in zip(found, values, strict=True)
     ]
+
+
+def _check_mix(found: Sequence[Options]) -> None:
+    """Refuse runs that would all be the same: a mix names the model of each request, whosever the run is."""
+    models: dict[tuple[str, str], set[str]] = {}
+    for arm in found:
+        if arm.workload.mix:
+            models.setdefault((arm.backend, arm.url), set()).add(arm.model)
+    for several in models.values():
+        if len(several) > 1:
+            names = ", ".join(map(shown_model, sorted(several)))
+            raise UsageError(
+                f"a mix says itself which model each request is for, and a run for each of {names} would be "
+                "the same again: name one --model beside --mix, or leave --mix out"
+            )
 
 
 def _of_target(options: Options) -> Iterator[Options]:
@@ -62,7 +79,7 @@ def resumed(found: Sequence[Options], store: Store) -> tuple[list[Options], list
     """
     if len(found) == 1:
         if resume.unfinished(store, found[0]) is None:
-            raise UsageError(resume.nothing_to_resume(found[0]))
+            raise UsageError(resume.nothing_to_resume(found, store))
         return [msgspec.structs.replace(found[0], resume=True)], []
     for sweep in _sweeps(store):
         mine = [msgspec.structs.replace(arm, sweep=sweep, resume=True) for arm in found]
@@ -72,7 +89,7 @@ def resumed(found: Sequence[Options], store: Store) -> tuple[list[Options], list
         done = [run_dir for run_dir in runs if run_dir is not None and resume.finished(run_dir)]
         if len(done) < len(mine):
             return [arm for arm, run_dir in zip(mine, runs, strict=True) if run_dir not in done], done
-    raise UsageError(resume.nothing_to_resume(found[0]))
+    raise UsageError(resume.nothing_to_resume(found, store))
 
 
 def _sweeps(store: Store) -> Iterator[str]:

@@ -12,11 +12,11 @@ from itertools import pairwise
 
 import msgspec
 
-from benchsuite.compare import chosen_metrics
+from benchsuite.compare import chosen_metrics, unknown
 from benchsuite.differences import strict_obstacles
 from benchsuite.errors import NotComparable, StoreError, UsageError
 from benchsuite.pairs import series_of
-from benchsuite.stats.changes import changes
+from benchsuite.stats.changes import Change, changes, fresh, shown_after
 from benchsuite.stats.compare import Better
 from benchsuite.stats.series import MEASURES
 from benchsuite.store.runs import RunDir
@@ -29,7 +29,7 @@ TIME, COMMIT = "time", "commit"
 LEAST = 2
 """So many runs are the fewest that make a trend."""
 
-NEEDED_FOR_STEPS = 16
+NEEDED_FOR_STEPS = 12
 """With fewer numbers no step is improbable enough to be told (`stats.changes`)."""
 
 
@@ -60,7 +60,11 @@ class Step(Noun, frozen=True, kw_only=True):
 
 
 class Line(Noun, frozen=True, kw_only=True):
-    """One metric at one point, oldest first."""
+    """One metric at one point, oldest first.
+
+    `fresh`: how far the newest numbers, from `at` on, lie beyond all since the last step, where chance seldom
+    does that; they are too few for a step yet.
+    """
 
     metric: str
     unit: str
@@ -68,6 +72,7 @@ class Line(Noun, frozen=True, kw_only=True):
     point: Point
     spots: tuple[Spot, ...]
     steps: tuple[Step, ...]
+    fresh: Step | None = None
 
 
 class Trend(Noun, frozen=True, kw_only=True):
@@ -101,7 +106,7 @@ def trend(
     `like` None: the newest of them that can be in a trend.
     `commits`: their order, oldest first, where it is over commits; a run's commit may be shorter or longer.
     Raises `UsageError` for an unknown metric, or where no run has the label; `NotComparable` for fewer than
-    two runs that fit, or without any number.
+    two runs that fit, or where these don't have what was asked.
     """
     names = _names(metrics)
     candidates = list(candidates)
@@ -117,8 +122,10 @@ def trend(
     )
     if len(kept) < LEAST or not lines:
         raise NotComparable(
-            _nothing(base, [places[run.manifest.run_id] for _, run in kept], left_out, why, names)
+            _nothing(base, [places[run.manifest.run_id] for _, run in kept], left_out, why, metrics or names)
         )
+    if lacking := unknown(metrics, [line.metric for line in lines]):
+        raise NotComparable(lacking)
     return Trend(
         like=base.run_id,
         workload=f"{base.workload.name}@{base.workload.version}",
@@ -261,7 +268,10 @@ def _prices(manifest: Manifest) -> tuple[float | None, ...]:
 
 def _line(name: str, point: Point, spots: Sequence[Spot]) -> Line:
     """With what changed from spot to spot, and where the level did, which is asked of logarithms."""
-    found = changes([math.log(spot.value) for spot in spots])
+    logs = [math.log(spot.value) for spot in spots]
+    found = changes(logs)
+    last = found[-1].at if found else 0
+    young = fresh(logs[last:])
     starts = {change.at for change in found}
     told = [spots[0]]
     for at, (before, spot) in enumerate(pairwise(spots), 1):
@@ -272,11 +282,21 @@ def _line(name: str, point: Point, spots: Sequence[Spot]) -> Line:
         better=MEASURES[name].better,
         point=point,
         spots=tuple(told),
-        steps=tuple(
-            Step(at=each.at, before=math.exp(each.before), after=math.exp(each.after), p=each.p)
-            for each in found
-        ),
+        steps=tuple(_step(each, 0) for each in found),
+        fresh=_step(young, last) if young else None,
     )
+
+
+def _step(change: Change, first: int) -> Step:
+    """A change of logarithms in the unit; `first`: the number of the spot that it is counted from."""
+    before, after = math.exp(change.before), math.exp(change.after)
+    return Step(at=first + change.at, before=before, after=after, p=change.p)
+
+
+def unseen(line: Line) -> int:
+    """In so many of the newest numbers no step can be seen yet."""
+    since = len(line.spots) - (line.steps[-1].at if line.steps else 0)
+    return shown_after(since) - 1 if shown_after(since) else since
 
 
 def _unplaced(over: str, fit: int, placed: int, commits: Sequence[str] | None) -> str:
@@ -298,7 +318,7 @@ def _nothing(
     if kept >= LEAST and len(set(at)) < LEAST and at[0]:
         return f"all {kept} comparable runs are of {at[0][1]}: a trend takes two such places"
     if kept >= LEAST:
-        return f"no two runs have {', '.join(names)}; $ needs a price, such as --gpu H100"
+        return unknown(names, ())
     others = f"; {left_out} others don't fit, {why}" if left_out else ""
     return (
         f"a trend takes {LEAST} comparable runs, and there {'is' if kept == 1 else 'are'} {kept} like run "

@@ -9,6 +9,7 @@ import sys
 import msgspec
 import pytest
 
+from benchsuite.cli import main
 from benchsuite.differences import obstacles
 from benchsuite.driver import load
 from benchsuite.engine.trial import encoded
@@ -319,6 +320,26 @@ def test_options_that_bodies_decide_are_refused(simulator, tmp_path, words):
     asked = ("run", "--backend", "sim", "--url", simulator, "--bodies", lines_of_lengths(tmp_path))
     done = benchsuite(tmp_path / "store", *asked, *words, expect=(2,))
     assert f"leave {words[0]} out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--hit-ratio", "0.5"),
+        ("--hit-ratio", "0"),
+        ("--groups", "2"),
+        ("--shared-tokens", "5"),
+        ("--zipf", "0"),
+        ("--turns", "3"),
+        ("--user-tokens", "20"),
+        ("--think", "0"),
+        ("--replies", "real"),
+    ],
+)
+def test_what_prompts_share_and_how_they_go_on_is_refused_beside_bodies(tmp_path, capsys, words):
+    nowhere = "http://127.0.0.1:9/v1"
+    assert main(["run", "--url", nowhere, "--bodies", lines_of_lengths(tmp_path), *words]) == 2
+    assert f"leave {words[0]} out" in capsys.readouterr().err
 
 
 def test_a_dry_run_sends_nothing_and_says_what_would_be_sent(simulator, tmp_path):

@@ -116,6 +116,12 @@ ESTIMATE = {
     ),
     "gate": ("4 to 12 pairs of trials, measured in turn: about 2 min to 5 min",),
     "gate noise": ("8 pairs of trials, measured in turn: about 4 min",),
+    "capacity": (
+        "a level sends 1,000 requests after a warm-up of 100 (3 for each of the server's slots, if that is "
+        "more); fewer where it is clear early",
+        "about 16 levels, 17,600 requests, 1.1 M tokens in, 0.56 M out, roughly 4 min to 4.6 h, by how many "
+        "the server answers at once",
+    ),
 }
 """What a run says before anything that can go wrong."""
 CODES = [

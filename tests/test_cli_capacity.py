@@ -85,12 +85,27 @@ def test_its_levels_are_points_that_other_commands_show(found, tmp_path):
     assert "req" in (tmp_path / "curve.svg").read_text()
 
 
+def test_a_loads_numbers_are_those_of_the_requests_that_were_judged(found):
+    store, _, out, err = found
+    run = json.loads(out)
+    for row in run["summaries"]:
+        tried = [each for each in run["capacity"]["levels"] if each["point"] == row["point"]["index"]]
+        if not any(each["early"] for each in tried):
+            assert row["requests"] == 150 * len(tried)
+    # What fills the server stands in the store as warm-up, a hundred a try.
+    run_dir = Store(store).select("latest")
+    rows = run_dir.records(include_warm_up=True, columns=["index"]).to_pylist()
+    assert sum(row["trial"] == 0 for row in rows) == 100 * len(run["capacity"]["levels"])
+    assert "150 requests after a warm-up of 100" in " ".join(err.split())
+
+
 def test_limits_that_nothing_meets_are_said_so(tmp_path):
     with running(SERVER) as simulator:
         process = begun(tmp_path, simulator.url, "--start", "8", slo="ttft_p95=5ms")
         out, err = process.communicate(timeout=200)
     assert process.returncode == 5, out + err
-    assert "no load meets" in out and err.count(" req/s: missed") < 6
+    assert "no load meets" in out and "a try after a warm-up of 100" in " ".join(out.split())
+    assert err.count(" req/s: missed") < 6
 
 
 def test_an_interrupt_keeps_the_bracket_and_no_half_level(tmp_path):

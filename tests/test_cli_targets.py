@@ -151,6 +151,7 @@ def test_options_and_words_name_targets_in_order(given, targets):
         ({"target": ("vllm",), "backend": "mlx"}, "not both"),
         ({"target": ("vllm",), "url": "http://h"}, "not both"),
         ({"backend": "vllm,mlx", "url": "http://h"}, "BACKEND@URL BACKEND@URL"),
+        ({"model": "a,b,a"}, "names one model twice"),
     ],
 )
 def test_ambiguous_targets_are_refused(given, hint):

@@ -250,7 +250,7 @@ def test_what_makes_no_sense_is_refused(stored):
         compare([one, two, one])
     with pytest.raises(UsageError, match="no metric called 'tpto'; there are: ttft_from_due_p50"):
         compare([one, two], metrics=["tpto"])
-    with pytest.raises(NotComparable, match="no two runs here both have cost_per_1k_usd"):
+    with pytest.raises(NotComparable, match=r"no two runs here both have cost_per_1k_usd; .* a price"):
         compare([one, two], metrics=["cost"])
     assert chosen_metrics(["tpot", "ttft_p90"]) == ("ttft_p90", "tpot_p50", "tpot_p90")
     assert chosen_metrics(["ttft_p99"]) == ("ttft_p99",)
@@ -300,6 +300,16 @@ def test_the_command_prints_the_table_and_exits_0_whatever_the_verdicts(two, cap
         "model on vLLM 0.33.0 (B) against Llama-3.1-8B-Instruct on vLLM 0.33.0 (A): worse in "
     )
     assert "TPOT p50" in out and "differs in model: meta-llama/Llama-3.1-8B-Instruct → other/model" in out
+
+
+@pytest.mark.parametrize("wanted", ["table", "md", "csv", "json"])
+def test_a_metric_that_was_asked_for_doesnt_vanish(two, capsys, wanted):
+    asked = ["compare", BASE, OTHER, "--format", wanted, "--metric"]
+    assert main([*asked, "ttft,cost_per_1k_usd"]) == 4
+    shown = capsys.readouterr()
+    said = "no two runs here both have cost_per_1k_usd; $ needs a price, such as --gpu H100"
+    assert said in " ".join(shown.err.split()) and not shown.out
+    assert main([*asked, "ttft_p50,ttft_p99,tpot"]) == 0
 
 
 def test_formats_and_files(two, tmp_path, capsys):

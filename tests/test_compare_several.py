@@ -146,6 +146,9 @@ def test_which_digests_are_equal_is_said(stored):
         (found,) = compare(runs)
         assert found.plans == (alike, 3)
         assert said in " ".join(compared_screen([found], width=100).split())
+    for alike, said in ((0, "other bytes in the one trial"), (1, "the very same bytes in the one trial")):
+        single = replaced(found, plans=(alike, 1))
+        assert f"sent: {said} that both have, by" in " ".join(compared_screen([single], width=100).split())
 
 
 def test_other_digests_of_a_workload_are_shown(stored):
@@ -216,7 +219,8 @@ def test_many_runs_fit_the_screen_in_several_tables_that_begin_with_the_base(sto
 def test_the_newest_run_of_each_group_is_compared(stored):
     for run_id, model in ((BASE, "a"), (OTHER, "b"), (THIRD, "a"), (FOURTH, "c")):
         stored(run_id, model=model)
-    runs = comparable_runs(stored.store, lambda run: True)
+    runs, left_out = comparable_runs(stored.store, lambda run: True)
+    assert left_out == ""
     found = newest_of_each(runs, "model")
     assert [(each.name, each.run_dir.run_id) for each in found] == [("c", FOURTH), ("a", THIRD), ("b", OTHER)]
     named = [(run_dir, run_dir.run()) for run_dir in map(stored.store.select, (BASE, OTHER))]
@@ -237,12 +241,32 @@ def test_runs_that_cant_be_compared_with_the_newest_are_passed_over(stored):
     stored("01k9" + "4" * 22, model="invalid", verdict="invalid")
     stored(FOURTH, model="fits")
     stored("01k9" + "5" * 22)
-    runs = comparable_runs(stored.store, lambda run: True)
+    runs, left_out = comparable_runs(stored.store, lambda run: True)
     assert [run.manifest.model for _, run in runs][1:] == ["fits"]
-    allowed = comparable_runs(stored.store, lambda run: True, allow_invalid=True)
+    assert left_out.startswith("4 runs are left out, as not to be compared with the newest one: ")
+    for reason in ("invalid (1)", "a capacity search (1)", "no load and lengths in common (1)"):
+        assert reason in left_out
+    assert left_out.endswith("; …")
+    allowed, _ = comparable_runs(stored.store, lambda run: True, allow_invalid=True)
     assert [run.manifest.model for _, run in allowed][1:] == ["invalid", "fits"]
     none = comparable_runs(stored.store, lambda run: run.manifest.model == "nothing")
-    assert none == []
+    assert none == ([], "")
+
+
+def test_runs_that_are_left_out_are_counted_with_the_reason(stored, capsys):
+    for at, rev in enumerate("abc"):
+        stored("01k9" + f"{at}" * 22, labels={"rev": rev}, workload=workload_of(name="code").workload)
+    stored("01k9" + "5" * 22)
+    assert main(["compare", "--by", "label:rev"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "they all have label:rev none" in said
+    left_out = "3 runs are left out, as not to be compared with the newest one: workloads"
+    assert left_out in said and "code@" in said and "--where chooses others" in said
+    stored("01k9" + "6" * 22, labels={"rev": "d"})
+    assert main(["compare", "--by", "label:rev", "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    assert left_out in " ".join(shown.err.split())
+    assert json.loads(shown.out)[0]["by"] == "label rev"
 
 
 def test_the_command_compares_by_something_and_says_what_else_differs(stored, capsys):

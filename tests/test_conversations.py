@@ -242,14 +242,17 @@ stop = { requests = 10 }
 @pytest.mark.parametrize(
     ("section", "complaint"),
     [
-        ("turns = 4", "t.toml: turns go with user_tokens: say how many each later turn adds"),
-        ("user_tokens = 4", "t.toml: user_tokens goes with turns"),
-        ("think_seconds = 4", "t.toml: think_seconds goes with turns"),
-        ('replies = "real"', "t.toml: replies goes with turns"),
-        ("tool_turns = true", "t.toml: tool_turns goes with turns"),
+        (
+            "turns = 4",
+            r"t.toml: \[conversation\] turns go with user_tokens: say how many each later turn adds",
+        ),
+        ("user_tokens = 4", r"t.toml: \[conversation\] user_tokens goes with turns"),
+        ("think_seconds = 4", r"t.toml: \[conversation\] think_seconds goes with turns"),
+        ('replies = "real"', r"t.toml: \[conversation\] replies goes with turns"),
+        ("tool_turns = true", r"t.toml: \[conversation\] tool_turns goes with turns"),
         (
             'turns = 2\nuser_tokens = 9\ntool_turns = true\nreplies = "real"',
-            't.toml: tool_turns plan .* "fixed"',
+            r't.toml: \[conversation\] tool_turns plan .* "fixed"',
         ),
     ],
 )

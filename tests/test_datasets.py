@@ -360,6 +360,15 @@ def test_prompt_tokens_beside_a_dataset_are_refused():
         )
 
 
+def test_a_kind_of_text_beside_a_dataset_is_refused():
+    with pytest.raises(UsageError, match="leave text out"):
+        overridden(load("quick"), dataset=Source(file="some.jsonl"), text="code")
+    with pytest.raises(UsageError, match="leave text out"):
+        overridden(load("task"), text="code")
+    # A trace has lengths and no text: what it is made of may be said.
+    assert overridden(load("task"), trace=Source(file="some.csv"), text="code").text == "code"
+
+
 def test_the_task_that_ships_is_found_wherever_one_is_and_its_digest_is_that_of_its_content(
     tmp_path, monkeypatch
 ):

@@ -10,8 +10,8 @@ from benchsuite.forecast import Remaining, forecast, in_words
 from benchsuite.run import run
 from benchsuite.simulator import SimConfig, read_truth, running
 from benchsuite.store.runs import Store
-from benchsuite.types import LoadStage, Progress, Workload
-from benchsuite.workload.draw import Material
+from benchsuite.types import LoadStage, Progress, Source, Workload
+from benchsuite.workload.draw import Material, Row
 from benchsuite.workload.order import blocks, steps
 from benchsuite.workload.points import points
 
@@ -174,7 +174,34 @@ def test_more_than_a_dollar_at_a_hosted_api_needs_a_yes(measured, capsys):
     assert len(measured) == 2
 
 
+def test_a_trace_sent_all_at_once_to_a_public_host_needs_a_yes(measured, tmp_path, capsys):
+    rows = "".join(f"{at},10,3\n" for at in range(99))
+    trace = tmp_path / "t.csv"
+    trace.write_text("timestamp,input_length,output_length\n" + rows, encoding="utf-8")
+    words = [*HOSTED[:-2], "--trace", str(trace), "--rate", "inf"]
+    assert ended(*words) == 2
+    assert "up to 99 requests would be in flight" in capsys.readouterr().err
+    assert not measured
+
+
 def test_hours_are_told_but_need_no_yes_without_a_terminal(measured, capsys):
     ended("run", "--backend", "sim", "--url", "http://localhost:1", "--duration", "2h")
     assert " h, " in capsys.readouterr().err
     assert len(measured) == 1
+
+
+def traced(**changes):
+    """A trace of nine rows, half a minute long, whose lengths alone are taken."""
+    rows = tuple(Row(at_ns=at * 4_000_000_000, prompt_tokens=500, output_tokens=10) for at in range(9))
+    trace = Source(file="t", format="azure", number=9, used=9, seconds=32.0, prompt_tokens=500.0)
+    trace = msgspec.structs.replace(trace, output_tokens=10.0)
+    fields = {"trace": trace, "requests": None, "concurrency": (), "trials": 1} | changes
+    return of(**fields, material=Material(rows=rows))
+
+
+@pytest.mark.parametrize("load", [{"rate": (0.1,)}, {"concurrency": (1,)}])
+def test_a_traces_lengths_under_another_load_are_forecast_as_many_as_there_are(load):
+    counted, found = forecast(traced(**load, requests=9)), forecast(traced(**load))
+    assert found == counted and found.prompt_tokens >= 9 * 500
+    assert forecast(traced(rate=(0.1,))).seconds > 90
+    assert forecast(traced(rate=(0.1,), seconds=5.0)).seconds < 90

@@ -49,7 +49,7 @@ def test_a_server_that_is_ten_percent_slower_fails(server, tmp_path, capsys, num
     base, slower = server(), server(1.1)
     assert gated(capsys, slower, "--against", base, *ASKED, "--store", str(tmp_path)) == FAILS
     shown = " ".join(capsys.readouterr().out.split())
-    assert "FAIL: sim-model on benchsuite-sim" in shown and "slower in " in shown
+    assert "FAIL: sim-model on benchsuite-sim" in shown and "worse in " in shown
     # Ten percent are above the tolerance, and just at the limit.
     assert "above the tolerance)" in shown
     runs = [run_dir.run() for run_dir in Store(tmp_path).runs()]
@@ -78,7 +78,8 @@ def test_noise_is_known_afterwards_and_limits_below_it_are_refused(server, tmp_p
     # The tolerance alone is 2 %: nothing as small as that can be shown.
     assert main(["gate", *words, "--against", base, "--limit", "2%"]) == USAGE
     told = capsys.readouterr().err
-    assert "a limit of 2 % on ttft_p50 is below the" in told and "raise it (--limit ttft_p50=" in told
+    assert "a limit of 2 % on ttft_p50 is below the" in told and "raise them (--limit ttft_p50=" in told
+    assert told.partition("raise them")[2].count("%") == 7
     # Other requests, or engines that are started anew, have noise of their own.
     store = Store(tmp_path)
     manifest = next(run_dir.run() for run_dir in store.runs() if not run_dir.partial).manifest

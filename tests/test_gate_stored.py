@@ -1,6 +1,7 @@
 """Gates of stored runs: against their history, and against limits of their own; each exit code."""
 
 import json
+import re
 import shutil
 
 import msgspec
@@ -10,10 +11,10 @@ from benchsuite.ab.ask import Ask
 from benchsuite.asked import Options
 from benchsuite.cli import main
 from benchsuite.engine.trial import Interrupt
-from benchsuite.errors import NotComparable, StoreError
+from benchsuite.errors import NotComparable, StoreError, UsageError
 from benchsuite.gate import decide as gate
 from benchsuite.gate.baseline import against_history, earlier_runs, numbers_of
-from benchsuite.gate.decide import Gate
+from benchsuite.gate.decide import Gate, Noise
 from benchsuite.gate.limits import parse_limits
 from benchsuite.pairs import Arm, Numbers
 from benchsuite.run import run
@@ -94,7 +95,7 @@ def test_a_run_within_the_band_of_its_history_passes_and_one_beyond_is_an_alarm(
     assert "within the band of the last 10 runs" in " ".join(capsys.readouterr().out.split())
     assert main(["gate", "--run", slow.run_id, *words]) == UNDECIDED
     shown = " ".join(capsys.readouterr().out.split())
-    assert "UNDECIDED" in shown and "slower than the last 10 runs in TTFT p50 by 30 %" in shown
+    assert "UNDECIDED" in shown and "worse than the last 10 runs in TTFT p50 by 30 %" in shown
     assert main(["gate", "--run", slow.run_id, *words, "--history-fails"]) == FAILS
     assert main(["gate", "--run", slow.run_id, *words, "--undecided", "pass"]) == PASSES
     assert main(["gate", "--run", slow.run_id, *words, "--undecided", "fail"]) == FAILS
@@ -152,6 +153,66 @@ def test_arms_of_an_ab_are_no_history(measured):
     assert main(["gate", "--run", last.run_id, "--store", str(store.path), "--baseline", "latest"]) == NOTHING
 
 
+def test_fewer_than_three_trials_fail_nothing_against_a_history(measured, capsys, monkeypatch):
+    store, first = measured
+    for _ in range(9):
+        copied(store, first)
+    slow = copied(store, first, slower=1.3)
+    for trial in (slow.path / "trials").glob("*-[23].parquet"):
+        trial.unlink()
+    known = slow.run()
+    words = ["gate", "--run", slow.run_id, "--store", str(store.path), "--baseline", "latest"]
+    aged = against_history(slow, earlier_runs(store, "latest"), ("ttft_p50",), named=True)
+    assert [row.trials for row in aged] == [1] and known.verdict == "valid"
+    assert main([*words, "--history-fails"]) == NOTHING
+    told = capsys.readouterr().err
+    assert "--history-fails takes three trials" in told and "this run has 1" in told
+    # Without it, an alarm is told with what it's worth.
+    assert main(words) == UNDECIDED
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "fewer than three trials" in shown and "3 to 6 %" not in shown
+    # Of a run that isn't measured yet it's said before.
+    monkeypatch.setattr("benchsuite.cli.gate.measured_run", None)
+    live = ["gate", "sim@http://127.0.0.1:1", *ASKED, "--trials", "2", *words[3:], "--history-fails"]
+    assert main(live) == NOTHING
+    assert "--history-fails takes three trials" in capsys.readouterr().err
+
+
+def test_a_metric_that_would_not_be_looked_at_is_refused(measured, capsys, monkeypatch):
+    store, _ = measured
+    monkeypatch.setattr("benchsuite.cli.gate.measured_run", None)
+    kept = ["--store", str(store.path), "--limit", "ttft_p50<10s", "--metric"]
+    for target in (["sim@http://127.0.0.1:1", *ASKED], ["--run", "latest"]):
+        for metric in ("tpot_p99", "bogus"):
+            assert main(["gate", *target, *kept, metric]) == USAGE
+            told = capsys.readouterr().err
+            assert "no metric called 'bogus'" in told if metric == "bogus" else "--metric" in told
+        assert main(["gate", *target, "--baseline", "latest", *kept, "bogus"]) == USAGE
+        assert "no metric called 'bogus'" in capsys.readouterr().err
+
+
+def test_all_limits_that_cannot_be_seen_are_raised_in_one_command(measured, monkeypatch):
+    store, first = measured
+    manifest = first.run().manifest
+    noise = Noise(run_id="x", pairs=4, sd={("ttft_p50", 0): 0.8, ("tpot_p90", 0): 1, ("e2e_p50", 0): 0.001})
+    metrics = ("ttft_p50", "tpot_p90", "e2e_p50")
+    monkeypatch.setattr(gate, "known_noise", lambda *_, **__: noise)
+
+    def told(*limits):
+        asked = Gate(limits=parse_limits(limits), metrics=metrics)
+        return gate.watching(asked, store, Ask(purpose="gate"))[0](manifest, manifest)
+
+    with pytest.raises(UsageError) as error:
+        told()
+    said = str(error.value)
+    (raised,) = re.findall(r"--limit (\S+)\)", said)
+    assert [word.partition("=")[0] for word in raised.split(",")] == ["ttft_p50", "tpot_p90"]
+    assert "e2e_p50" not in said and len(said.splitlines()) == 1
+    # What is proposed is taken, though it's more than 100 %.
+    assert all(float(each) > 100 for each in re.findall(r"([\d.]+)%", raised))
+    assert "can be seen" in told(raised)
+
+
 def test_an_invalid_run_is_refused_whatever_it_is_held_against(measured, capsys):
     store, first = measured
     bad = copied(store, first, verdict="invalid")
@@ -179,7 +240,7 @@ def _interval(run_dir, metric, q):
     return found.low, found.high
 
 
-def test_baselines_are_named_by_run_label_folder_and_file(measured, tmp_path):
+def test_baselines_are_named_by_run_label_folder_and_file(measured, tmp_path, monkeypatch):
     store, first = measured
     labelled = [copied(store, first, labels={"branch": "main"}) for _ in range(3)]
     last = copied(store, first, labels={"branch": "feature/x"})
@@ -200,6 +261,12 @@ def test_baselines_are_named_by_run_label_folder_and_file(measured, tmp_path):
         assert main([*words, "--store", str(store.path)]) == 0
     assert ids(str(folder)) == [last.run_id, first.run_id]
     assert ids(str(folder / "0.json")) == [first.run_id]
+    # A folder of the working directory needs no slash, and hides no run, label or word.
+    monkeypatch.chdir(tmp_path)
+    assert ids("kept") == ids("kept/") == [last.run_id, first.run_id]
+    for name in ("latest", "branch:main"):
+        (tmp_path / name).mkdir()
+    assert ids("latest") == whole and ids("branch:main") == whole[1:4]
     for nothing in ("branch:nope", "zzz"):
         with pytest.raises(StoreError):
             earlier_runs(store, nothing)

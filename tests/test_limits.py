@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from benchsuite.errors import InvalidMeasurement, UsageError
 from benchsuite.gate.limits import NAMES, Limits, checked, from_settings, parse_limits
+from benchsuite.stats.passed import wilson
 from benchsuite.types import Estimate, Metric, Point, Summary
 
 POINT = Point(index=0, prompt_tokens=64, output_tokens=8, concurrency=4)
@@ -18,11 +19,15 @@ class _Run:
         self.summaries = summaries
 
 
-def run_with(*, ttft_p95=None, cost=None, tok_s=None, ok=100, failed=0):
+def run_with(*, ttft_p95=None, cost=None, tok_s=None, passed=None, ok=100, failed=0):
     metrics = {}
     if ttft_p95 is not None:
         metrics["ttft"] = Metric(name="ttft", unit="ms", n=100, quantiles={"p95": ttft_p95})
     rates = {"cost_per_1k_usd": cost, "output_tokens_per_s": tok_s}
+    if passed is not None:
+        right, n = passed
+        low, high = wilson(right / n, n)
+        rates["pass_rate"] = Estimate(value=right / n, low=low, high=high, n=n, needs=1, basis="Wilson")
     return _Run(
         Summary(
             point=POINT,
@@ -81,6 +86,17 @@ def test_the_settings_file_says_the_same_in_its_own_way():
         ("cost_per_1k<-1", "no number such as 2.50"),
         ("ten", "is no share such as 10%"),
         ("1%", "the tolerance of 2 % is above a limit"),
+        ("130", "is no share such as 10%"),
+        ("tpot_p90=1.3", "is no share such as 10%"),
+        ("tpot_p90=inf%", "is no share such as 10%"),
+        ("error_rate<5", "write error_rate<5%"),
+        ("error_rate<1", "write error_rate<1%"),
+        ("pass_rate>95", "write pass_rate>95%"),
+        ("error_rate<150%", "write error_rate<1% or the like"),
+        ("error_rate<0%", "below 0 %: write error_rate<=0%"),
+        ("pass_rate>100%", "above 100 %: write pass_rate>=100%"),
+        ("error_rate<=100%", "breaks error_rate<=100%"),
+        ("pass_rate>=0%", "breaks pass_rate>=0%"),
         ("<5", "no limit can be set on ''"),
     ],
 )
@@ -103,8 +119,54 @@ def test_odd_words_are_refused_in_one_line_or_understood(word):
 def test_every_name_can_be_limited():
     for name in NAMES:
         higher = name.endswith("_per_s") or name == "pass_rate"
-        (one,) = parse_limits([f"{name}{'>' if higher else '<'}1"]).absolute
+        (one,) = parse_limits([f"{name}{'>' if higher else '<'}0.5"]).absolute
         assert one.name == name
+
+
+def test_a_slowdown_may_be_more_than_double():
+    found = parse_limits(["100%,tpot_p90=130%"])
+    assert found.limit == 1.0 and found.relative["tpot_p90"] == 1.3
+
+
+def test_a_sign_is_kept_as_it_was_typed():
+    typed = ["ttft_p95<=800ms", "error_rate <= 0%", "output_tokens_per_s>=500"]
+    found = parse_limits(["ttft_p95<1s", *typed]).absolute
+    # The later one wins, whichever of the two signs it has.
+    assert [(one.sign, one.value) for one in found] == [("<=", 800.0), ("<=", 0.0), (">=", 500.0)]
+    assert [one.text for one in found] == ["ttft_p95<=800ms", "error_rate<=0%", "output_tokens_per_s>=500"]
+    assert from_settings({"ttft_p95": "<=800ms"}).absolute == found[:1]
+
+
+@pytest.mark.parametrize(
+    ("sign", "low", "high", "verdict"),
+    [
+        ("<", 700, 800, "undecided"),
+        ("<=", 700, 800, "pass"),
+        ("<", 800, 900, "fail"),
+        ("<=", 800, 900, "undecided"),
+    ],
+)
+def test_a_bound_on_the_limit_itself_is_judged_by_the_sign(sign, low, high, verdict):
+    (row,) = checked(parse_limits([f"ttft_p95{sign}800ms"]).absolute, run_with(ttft_p95=between(low, high)))
+    assert row.verdict == verdict
+
+
+@pytest.mark.parametrize(("sign", "verdicts"), [(">", ["undecided", "fail"]), (">=", ["pass", "undecided"])])
+def test_the_same_of_a_rate_that_has_to_be_high(sign, verdicts):
+    limits = parse_limits([f"output_tokens_per_s{sign}500"]).absolute
+    rates = (between(500, 600), between(400, 500))
+    assert [checked(limits, run_with(tok_s=rate))[0].verdict for rate in rates] == verdicts
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(120, "pass"), (119, "fail")])
+def test_that_all_answers_pass_is_counted(right, verdict):
+    limits = parse_limits(["pass_rate>=100%"]).absolute
+    (row,) = checked(limits, run_with(passed=(right, 120)))
+    assert row.verdict == verdict and row.limit.text == "pass_rate>=100%"
+    # No interval of a share reaches beyond 100 %, so that none could show it.
+    assert "counted" in row.note
+    (row,) = checked(parse_limits(["pass_rate>90%"]).absolute, run_with(passed=(right, 120)))
+    assert row.verdict == "pass" and not row.note
 
 
 @pytest.mark.parametrize(
@@ -130,6 +192,8 @@ def test_without_an_interval_over_trials_nothing_is_decided():
     for estimate in (alone, bare):
         (row,) = checked(parse_limits(["ttft_p95<800ms"]).absolute, run_with(ttft_p95=estimate))
         assert row.verdict == "undecided" and "--trials 3" in row.note
+        # What is no interval over trials isn't shown as one.
+        assert row.estimate.value == estimate.value and row.estimate.low is row.estimate.high is None
 
 
 def test_too_few_samples_are_invalid_and_a_missing_price_is_a_mistake():
@@ -144,5 +208,14 @@ def test_errors_are_counted():
     limits = parse_limits(["error_rate<1%"]).absolute
     verdicts = [checked(limits, run_with(ok=1000 - n, failed=n))[0].verdict for n in (0, 9, 10, 500)]
     assert verdicts == ["pass", "pass", "fail", "fail"]
-    (none,) = checked(parse_limits(["error_rate<0%"]).absolute, run_with(ok=10))
-    assert none.verdict == "pass"
+    none = parse_limits(["error_rate<=0%"]).absolute
+    assert [checked(none, run_with(ok=10, failed=n))[0].verdict for n in (0, 1)] == ["pass", "fail"]
+    # 7 of 100 are 7 %, whatever floats make of it.
+    for share in range(1, 100):
+        strict, not_above = (
+            checked(
+                parse_limits([f"error_rate{sign}{share}%"]).absolute, run_with(ok=100 - share, failed=share)
+            )
+            for sign in ("<", "<=")
+        )
+        assert (strict[0].verdict, not_above[0].verdict) == ("fail", "pass")

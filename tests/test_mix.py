@@ -11,7 +11,7 @@ from benchsuite.errors import UsageError
 from benchsuite.types import Lengths, Message, Point, Request, Share, Workload
 from benchsuite.workload import readers
 from benchsuite.workload.draw import Draw
-from benchsuite.workload.mix import mixed
+from benchsuite.workload.mix import mixed, told
 from benchsuite.workload.plan import plan
 
 LENGTHS = Lengths(words=("a", "b", "c", "d"), overhead=3, source="usage")
@@ -144,6 +144,16 @@ def test_a_mix_is_read_as_a_table_or_a_list():
     for wrong in ({}, {"a": 0}, {"a": "x"}, "a", 3):
         with pytest.raises(ValueError, match="must be"):
             readers.mix(wrong)
+
+
+def test_tools_have_names_or_types_of_their_own():
+    for bad in ([{"name": "f"}], [7], [{"type": "function", "function": {}}], [{"type": "function"}]):
+        with pytest.raises(ValueError, match="must be a list of tools in the OpenAI form"):
+            readers.tools(bad)
+    assert readers.tools(TOOLS) == TOOLS
+    assert readers.tools("tools.json") == "tools.json"
+    search = readers.tools([{"type": "web_search"}])
+    assert told(workload(tools=search))[0] == "tools web_search"
 
 
 def test_a_schema_may_be_a_file_beside_the_workload(tmp_path):

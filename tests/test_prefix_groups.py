@@ -23,6 +23,7 @@ from benchsuite.workload.fit import words
 from benchsuite.workload.load import load, overridden
 from benchsuite.workload.plan import plan
 from benchsuite.workload.points import points
+from benchsuite.workload.replaying import sharing
 from tests.trials import request, table, trial_info
 
 CACHING = SimConfig(ttft_ms=1.0, itl_ms=0.2, prefix_cache=True, context_tokens=8192)
@@ -228,3 +229,9 @@ def test_a_hit_ratio_goes_only_with_the_cache_mode_that_shares():
     assert overridden(SHARED, shared_tokens=64).hit_ratio == ()
     with pytest.raises(UsageError, match="zipf goes with groups"):
         overridden(load("quick"), zipf=1.0)
+
+
+def test_of_conversations_it_is_said_that_first_prompts_share():
+    assert sharing(SHARED) == "50 % of it, that of one of 4 groups"
+    talk = overridden(load("quick"), hit_ratio=0.5, turns=3)
+    assert sharing(talk) == "50 % of a conversation's first prompt"

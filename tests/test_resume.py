@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from benchsuite.asked import Options
+from benchsuite.cli.run_sweep import tell_forecast
 from benchsuite.conclude import recover
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import StoreError, UsageError
-from benchsuite.resume import done_trials, same_still
+from benchsuite.resume import done_trials, same_still, unfinished
 from benchsuite.run import run
 from benchsuite.simulator import SimConfig, read_truth, running
 from benchsuite.store.check import check
@@ -293,3 +294,56 @@ class Hasty(Store):
 def test_a_run_that_was_recovered_before_it_began_is_not_measured(simulator, tmp_path):
     with pytest.raises(StoreError, match="was recovered before it had begun"):
         measured(asked(simulator.url), Hasty(tmp_path / "store"))
+
+
+def begun_with(store, tmp_path, content, *words):
+    """What `run --dataset` says, of a file with this content, with further words."""
+    data = tmp_path / "items.jsonl"
+    data.write_text(content)
+    command = [sys.executable, "-m", "benchsuite", "run", "--backend", "sim", "--dataset", str(data)]
+    command += ["--output-tokens", "8", "--concurrency", "1,3", "--trials", "2", *words]
+    return [*command, "--store", str(store.path)]
+
+
+def test_a_file_that_was_edited_meanwhile_is_named_as_the_reason(simulator, tmp_path):
+    store, items = Store(tmp_path / "store"), [f'{{"prompt": "say {n}"}}\n' for n in range(12)]
+    words = begun_with(store, tmp_path, "".join(items), "--url", simulator.url)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not any("-1-" in entry.request_id for entry in read_truth(simulator.truth_path)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    (run_dir,) = store.runs()
+    begun_with(store, tmp_path, "".join(items[:-1]))
+    edited = subprocess.run([*words, "--resume"], capture_output=True, text=True, timeout=60)
+    assert edited.returncode == 2
+    said = " ".join(edited.stderr.split())
+    assert f"items.jsonl has other content than when run {run_dir.run_id} began" in said
+    assert "leave --resume out" in said and "the very command" not in said
+    other = subprocess.run([*words, "--resume", "--endpoint", "completions"], capture_output=True, text=True)
+    assert other.returncode == 2 and "the very command" in " ".join(other.stderr.split())
+    begun_with(store, tmp_path, "".join(items))
+    went_on = subprocess.run([*words, "--resume"], capture_output=True, text=True, timeout=120)
+    assert went_on.returncode in {0, 3}, went_on.stderr
+
+
+def test_what_is_still_to_do_counts_the_trials_that_are_left(simulator, tmp_path, capsys):
+    store = Store(tmp_path / "store")
+    measured(asked(simulator.url), store, at=PLACES[2])
+    tell_forecast([asked(simulator.url, resume=True)], store, yes=True, ask=False)
+    assert capsys.readouterr().err.startswith("still to do: 2 of 4 trials, ")
+    tell_forecast([asked(simulator.url)], store, yes=True, ask=False)
+    assert capsys.readouterr().err.startswith("2 points × 2 trials, ")
+
+
+def test_a_capacity_search_is_no_run_that_goes_on(simulator, tmp_path):
+    store = Store(tmp_path / "store")
+    measured(asked(simulator.url), store, at=PLACES[1])
+    (run_dir,) = store.runs()
+    options = asked(simulator.url, resume=True)
+    assert unfinished(store, options) is not None
+    path = run_dir.path / "plan.json"
+    path.write_text(path.read_text().replace('"capacity": false', '"capacity": true'))
+    assert run_dir.plan().capacity and unfinished(store, options) is None

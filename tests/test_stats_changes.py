@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from benchsuite.stats.changes import Change, changes, pettitt
+from benchsuite.stats.changes import Change, changes, fresh, pettitt, shown_after
 
 # R's `Nile`, flow at Aswan 1871 to 1970 in 10^8 m³ (G. W. Cobb, Biometrika 65, 1978).
 NILE = [
@@ -53,6 +53,10 @@ def test_sixteen_values_are_the_fewest_that_show_a_step_at_one_percent():
         Change(at=8, before=1, after=2, p=pytest.approx(0.007056, abs=1e-6)),
     )
     assert changes([1.0] * 7 + [2.0] * 7) == ()
+    # 7 and 9: K = 63, p = 2 exp(-23814 / 4352) = 0.0084; 6 and 10: K = 60, p = 0.014; 11 and 89: K = 979.
+    assert [each.at for each in changes([1.0] * 9 + [2.0] * 7)] == [9]
+    assert changes([1.0] * 10 + [2.0] * 6) == changes([1.0] * 90 + [2.0] * 10) == ()
+    assert [each.at for each in changes([1.0] * 89 + [2.0] * 11)] == [89]
     assert len(changes([1.0] * 7 + [2.0] * 7, p=0.02)) == 1
 
 
@@ -91,3 +95,73 @@ def test_without_a_step_it_seldom_warns():
     # It errs upwards, and yet it does see something: at 10 % some series without a step have one.
     lax = sum(bool(changes(row, p=0.1)) for row in rng.normal(100, 3, (500, 30)).tolist())
     assert lax > 0
+
+
+# ---------------------------------------------------------------- where a step is
+
+
+def stepped(rng, n, at, size, jobs=1_000):
+    """Series with a step of so many standard deviations."""
+    series = rng.normal(size=(jobs, n))
+    series[:, at:] += size
+    return series.tolist()
+
+
+@pytest.mark.parametrize(
+    ("n", "at", "size", "right"),
+    [(19, 11, 10, 0.99), (19, 11, 5, 0.95), (19, 11, 3, 0.75), (40, 30, 5, 0.95)],
+)
+def test_a_step_is_put_where_it_is(n, at, size, right):
+    # By U's maximum it were 81, 81, 79 and 56 %.
+    found = [changes(row) for row in stepped(np.random.default_rng(3), n, at, size)]
+    seen = [each for each in found if each]
+    assert len(seen) > 0.85 * len(found)
+    assert sum(at in [one.at for one in each] for each in seen) >= right * len(seen)
+
+
+def test_an_outlier_doesnt_move_it():
+    rng = np.random.default_rng(5)
+    right = 0
+    for row in stepped(rng, 24, 14, 6, jobs=300):
+        row[int(rng.integers(0, 24))] += 15
+        right += [one.at for one in changes(row)] == [14]
+    assert right >= 0.85 * 300
+
+
+# ---------------------------------------------------------------- the newest values
+
+
+def test_the_newest_values_beyond_all_others_are_a_fresh_step_by_hand():
+    # 2 / C(16, 4) = 2 / 1820; with 5, 6, 7 and 8 of 16: 2 / 4368 + 2 / 8008 + 2 / 11440 + 2 / 12870. In all
+    # 0.21 %; with three, 2 / 560, it were 0.57 %.
+    assert shown_after(16) == 4
+    rising = [float(value) for value in [*range(12), 50, 53, 51, 52]]
+    assert fresh(rising) == Change(at=12, before=5.5, after=51.5, p=pytest.approx(2 / 1820))
+    assert fresh([-value for value in rising]).at == 12
+    assert fresh([*rising[:12], 50, 53, 51, 3]) is None
+    assert fresh(rising[1:13] + rising[:3]) is None
+    assert [fresh([1.0] * n) for n in (0, 1, 2, 12, 30)] == [None] * 5
+
+
+def test_how_many_values_after_a_step_show_it():
+    # 12 values: 2 / C(12, 6) = 0.22 %; 11: 2 / C(11, 5) = 0.43 %.
+    assert [shown_after(n) for n in (0, 1, 11, 12, 16, 19, 40, 100)] == [0, 0, 0, 6, 4, 3, 2, 2]
+    assert shown_after(5_000) == 2
+
+
+@pytest.mark.parametrize(("n", "after"), [(16, 5), (40, 5), (40, 2)])
+def test_a_large_step_near_the_end_is_seen_where_pettitts_test_is_blind(n, after):
+    rows = stepped(np.random.default_rng(6), n, n - after, 30, jobs=300)
+    assert sum(bool(changes(row)) for row in rows) < 0.1 * len(rows)
+    assert all(fresh(row).at == n - after for row in rows)
+
+
+@pytest.mark.parametrize("n", [12, 13, 16, 19, 40, 60])
+def test_old_and_fresh_steps_together_are_seldom_by_chance(n):
+    jobs = 4_000
+    rows = np.random.default_rng(9).normal(100, 3, (jobs, n)).tolist()
+    young = sum(fresh(row) is not None for row in rows)
+    either = sum(bool(changes(row)) or fresh(row) is not None for row in rows)
+    # 0.3 % and 1 %, and three standard errors of so many series.
+    assert young <= 0.0056 * jobs
+    assert 0 < either <= 0.01 * jobs

@@ -4,7 +4,7 @@ import msgspec
 
 from benchsuite.stats.talks import by_turn
 from benchsuite.types import Point
-from tests.trials import CLOSED, codes, failed, request, summary, table
+from tests.trials import CLOSED, KNOWN, WORKLOAD, codes, failed, request, summarise, summary, table
 
 TALK = msgspec.structs.replace(CLOSED, turns=4.0, think_s=0.1)
 
@@ -45,6 +45,36 @@ def test_thinking_growth_and_hits_of_later_turns_are_no_faults():
 def test_a_first_turn_that_was_cached_is_still_wrong():
     known = [msgspec.structs.replace(one, cached_tokens=60) if not one.turn else one for one in spoken()]
     assert codes(judged(records=known))["cache_cold"] == "invalid"
+
+
+def test_a_hit_ratio_is_held_against_first_turns_as_later_ones_find_more():
+    def talk(first, planned=True):
+        """Each later turn finds all that was said before it; of a first one half is to be found."""
+        records = spoken()
+        for index, one in enumerate(records):
+            found = one.prompt_tokens - 50 if one.turn else first
+            asked = (one.prompt_tokens - 50 if planned else None) if one.turn else 50
+            group = None if one.turn else 0
+            records[index] = msgspec.structs.replace(
+                one, cached_tokens=found, asked_cached_tokens=asked, group=group
+            )
+        # Warm-up has sent the prefix.
+        warm = msgspec.structs.replace(records[0], index=99)
+        known = table([warm], records)
+        return known.set_column(known.column_names.index("trial"), "trial", [[0] + [1] * len(records)]).cast(
+            known.schema
+        )
+
+    point = msgspec.structs.replace(TALK, cache="shared", hit_ratio=0.5)
+    workload = msgspec.structs.replace(WORKLOAD, cache=("shared",), hit_ratio=(0.5,), turns=4, user_tokens=50)
+    found = summarise(point, talk(50), (), **KNOWN | {"workload": workload})
+    assert found.means["hit_ratio_asked"] > 0.6, "of all turns, as the table shows it"
+    assert "cache_shared" not in codes(found)
+    wrong = summarise(point, talk(0), (), **KNOWN | {"workload": workload})
+    assert codes(wrong)["cache_shared"] == "invalid"
+    # How long the server's own answers are is in no plan, so that later turns are left out of both.
+    real = summarise(point, talk(50, planned=False), (), **KNOWN | {"workload": workload})
+    assert (real.means["hit_ratio"], real.means["hit_ratio_asked"]) == (0.5, 0.5)
 
 
 def test_growth_within_one_long_conversation_is_no_drift_but_a_slower_server_is():

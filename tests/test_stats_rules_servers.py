@@ -52,7 +52,7 @@ def test_a_cut_prompt_is_invalid_with_its_count_and_told_once():
     [
         (0.50, 0.50, None),
         # A template that follows the prompt and a block that isn't full: what the best request found counts.
-        (0.42, 0.42, None),
+        (0.42, 0.42, "told"),
         (0.40, 0.425, "suspect"),
         (0.36, 0.42, "invalid"),
         # Nothing explains this one.
@@ -116,12 +116,42 @@ def test_the_worse_of_server_and_plan_is_told():
 def test_large_blocks_and_a_cache_that_was_emptied_explain_what_is_missing():
     named = msgspec.structs.replace(SHARED, shared_tokens=380)
     # Two blocks of 128 of the 380 tokens that are shared.
-    assert levels(workload=named, hit_ratio=0.5, best_hit_ratio=0.5) == {}
+    assert levels(workload=named, hit_ratio=0.5, best_hit_ratio=0.5) == {"cache_shared": "told"}
     assert levels(workload=named, hit_ratio=0.4, best_hit_ratio=0.5)["cache_shared"] == "invalid"
     # 8 in flight and 3 trials of 240 requests in all: each tenth finds nothing.
     emptied = {"workload": named, "best_hit_ratio": 0.5, "ok": 240, "in_flight": 8, "cache_reset": True}
-    assert "cache_shared" not in levels(hit_ratio=0.45, **emptied)
+    assert levels(hit_ratio=0.45, **emptied)["cache_shared"] == "told"
     assert levels(hit_ratio=0.35, **emptied)["cache_shared"] == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "planned", "hit", "said", "needed"),
+    [
+        # 16 of the 21 that are shared, 48 of 63; two of 128 of 380; nothing known that fits.
+        (42, 21 / 42, 16 / 42, "blocks of 16 tokens allow no more of such prompts", "800 tokens"),
+        (64, 63 / 64, 48 / 64, "blocks of 16 tokens allow no more", "800 tokens"),
+        (512, 380 / 512, 256 / 512, "blocks of 128 tokens allow no more", "6,400 tokens"),
+        (512, 256 / 512, 215 / 512, "whole blocks, and the chat template's end, allow", "2,100 tokens"),
+    ],
+)
+def test_what_blocks_explain_is_told_with_how_long_prompts_must_be(prompt, planned, hit, said, needed):
+    point = msgspec.structs.replace(SOUND.point, prompt_tokens=prompt, cache="shared")
+    facts = dict(workload=SHARED, point=point, prompt_tokens=float(prompt))
+    found = only("cache_shared", **facts, hits_asked=planned, hits_reached=hit, best_hit_ratio=hit)
+    assert found.level == "told" and said in found.message
+    assert f"prompts of {needed} or more" in found.advice
+
+
+def test_a_hit_ratio_of_conversations_is_that_of_their_first_turns():
+    point = msgspec.structs.replace(SOUND.point, cache="shared", hit_ratio=0.5, turns=3.0)
+    talk = msgspec.structs.replace(SHARED, turns=3, user_tokens=20)
+    facts = dict(workload=talk, point=point, hits_asked=0.772, hits_reached=0.767, best_hit_ratio=0.95)
+    assert levels(**facts, first_hits_asked=0.5, first_hits_reached=0.49) == {}
+    found = only("cache_shared", **facts, first_hits_asked=0.42, first_hits_reached=0.42)
+    assert found.level == "invalid" and found.message.startswith("42 % of first turns' prompt tokens came")
+    # What a server forgets of later turns counts as it does without a ratio.
+    forgot = facts | {"hits_reached": 0.4}
+    assert only("cache_shared", **forgot, first_hits_asked=0.5, first_hits_reached=0.49).level == "invalid"
 
 
 def test_what_nobody_counts_is_unknown_and_not_nothing():

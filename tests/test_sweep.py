@@ -1,12 +1,15 @@
 """Sweeps over models and settings of an engine: each arm is a run, told apart on the screen, and resumed."""
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from click import BadParameter
 
 from benchsuite.asked import Options
 from benchsuite.cli import main
-from benchsuite.cli.run_sweep import settings
+from benchsuite.cli.run_sweep import check_zip, settings
+from benchsuite.cli.settings import FILLED
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import UsageError
 from benchsuite.report.several import merged_columns, names_of
@@ -14,10 +17,10 @@ from benchsuite.run import run
 from benchsuite.simulator import SimConfig, read_truth, running
 from benchsuite.store.runs import Store
 from benchsuite.sweep import arms, resumed
-from benchsuite.types import Progress, Workload
+from benchsuite.types import Progress, Share, Workload
 from benchsuite.workload.load import load, overridden, workload_digest
 from benchsuite.workload.points import points
-from benchsuite.workload.schema import made, read
+from benchsuite.workload.schema import made, parsed, read
 
 WORKLOAD = Workload(
     name="w",
@@ -62,6 +65,44 @@ def test_what_a_target_says_itself_takes_the_place_of_the_workloads():
 def test_targets_are_told_apart_by_backend_address_and_model():
     two = arms([of("http://localhost:1", "a"), of("http://localhost:2", "a")])
     assert [arm.axes for arm in two] == [{"address": "http://localhost:1"}, {"address": "http://localhost:2"}]
+
+
+def test_several_models_beside_a_mix_are_refused_as_each_run_would_be_the_same():
+    mixed = {"mix": (Share(model="a", share=1.0), Share(model="b", share=1.0))}
+    with pytest.raises(UsageError, match="a run for each of a, b would be the same") as error:
+        arms([of(url="http://h/1", model="a", **mixed), of(url="http://h/1", model="b", **mixed)])
+    assert "leave --mix out" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="a mix says itself"):
+        arms([of(models=("a", "b"), **mixed)])
+    # Other servers are another question.
+    assert len(arms([of(url="http://h/1", model="a", **mixed), of(url="http://h/2", **mixed)])) == 2
+    assert len(arms([of(url="http://h/1", model="a", **mixed)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--concurrency", "1,2"), "only one, of concurrency: give two lists"),
+        (("--concurrency", "2"), "there is none: give two lists"),
+        (
+            ("--model", "a,b", "--concurrency", "1,2"),
+            "only one, of concurrency; models, targets and engine settings form runs of their own",
+        ),
+        (("--workload", "caching"), "the workload lists its points"),
+    ],
+)
+def test_zip_with_nothing_to_put_side_by_side_is_refused(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    run = ["run", "--url", "http://127.0.0.1:9/v1", "--sweep", "zip", "--dry-run", *words]
+    assert main(run) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_default_of_zip_asks_for_no_lists():
+    words = {"sweep": "zip", "model": None, "target": ()}
+    check_zip({**words, FILLED: SimpleNamespace(typed=frozenset())}, load("quick"))
+    with pytest.raises(UsageError, match="only one, of concurrency"):
+        check_zip({**words, FILLED: None}, load("quick"))
 
 
 def test_which_server_answers_is_no_part_of_the_question():
@@ -142,6 +183,71 @@ def test_listed_points_are_held_to_what_axes_are(listed, changes, said):
     fields |= {} if "batch" in changes else {"concurrency": [4]}
     with pytest.raises(UsageError, match=said):
         made(_read({"name": "w", "version": 1, "description": "d"} | fields | changes), "")
+
+
+HEAD = 'name = "w"\nversion = 1\ndescription = "d"\n[prompts]\ntokens = 64\n[outputs]\ntokens = 4\n'
+CLOSED = "[load]\nconcurrency = 2\n[stop]\nrequests = 4\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            '[sweep]\npoints = [{}, { rate = 1 }, { cache = "cold", hit_ratio = 1 }]\n'
+            '[cache]\nmode = "shared"',
+            '[sweep] points no. 3: hit_ratio goes with the cache mode "shared"',
+        ),
+        (
+            '[cache]\nmode = "shared"\nshared_tokens = 100',
+            "[cache] shared_tokens: 100 shared tokens leave nothing of a prompt of 64",
+        ),
+        ("[cache]\ngroups = 3", '[cache] groups goes with the cache mode "shared"'),
+        ("[cache]\nzipf = 1", "[cache] zipf goes with"),
+        ("[load]\ntime_scale = 2\nconcurrency = 2", "[load] time_scale goes with a trace"),
+        ("[load]\nbatch = true\nconcurrency = 2", "[load] batch: a batch API decides itself"),
+        ("[sweep]\npoints = [{}, { rate = -1 }]", "[sweep] points no. 2 has a rate that must be more than 0"),
+        ("[sweep]\npoints = [{}, { rate = -1 }]", ', or "inf", not -1'),
+        ("[sweep]\npoints = [{}, 7]", "[sweep] points no. 2 must be a table: "),
+        (
+            "[sweep]\npoints = [{ rate = 1 }, {}, { rate = 1 }]",
+            "no. 3 must be another than no. 1, not {'rate': 1}",
+        ),
+        (
+            "[load]\nstages = [{ seconds = 1, rate = 2 }, { seconds = 1 }]",
+            "[load] stages no. 2 must have seconds",
+        ),
+        (
+            "[load]\nstages = [{ seconds = 'x', rate = 2 }]",
+            "no. 1 has a seconds that must be a number, not 'x'",
+        ),
+        (
+            "[slo]\nlimits = { ttft_p95 = 'fast' }",
+            "[slo] limits has a ttft_p95 that must be a number, not 'fast'",
+        ),
+        ("[load]\nconcurrency = 2\ncv = 3", "[load] cv: a cv goes with arrivals"),
+        ("[cache]\nmode = 'shared'\nhit_ratio = 1\nshared_tokens = 9", "[cache]: say how much is shared"),
+        ("[check]\nkind = 'regex'", '[check]: a check "regex" takes the pattern'),
+        ("[sweep]\nmodels = ['a', 'a']", "[sweep] models must be one value, or a list of different ones"),
+    ],
+)
+def test_a_fault_is_told_with_its_place_in_the_file(tmp_path, more, said):
+    text = HEAD + (more if more.startswith("[load]") else f"{CLOSED}{more}")
+    with pytest.raises(UsageError) as error:
+        parsed(text if "[stop]" in text or "stages" in text else f"{text}\n[stop]\nrequests = 4", "w.toml")
+    assert str(error.value).startswith("w.toml: [") and said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_warm_point_has_one_length_whatever_the_others_have():
+    spread = {"kind": "uniform", "low": 20, "high": 40}
+    fields = {"concurrency": [4], "requests": 8, "prompt_tokens": [64], "output_tokens": 4}
+    fields |= {"name": "w", "version": 1, "description": "d"}
+    found = points(made(_read(fields | {"listed": [{"cache": "warm"}, {"prompt_tokens": spread}]}), ""))
+    assert [(one.cache, one.prompt_spread is None) for one in found] == [("warm", True), ("cold", False)]
+    with pytest.raises(UsageError, match=r"points no\. 2: a warm cache is asked one prompt again"):
+        made(_read(fields | {"listed": [{"cache": "cold"}, {"prompt_tokens": spread, "cache": "warm"}]}), "")
+    with pytest.raises(UsageError, match="a warm cache is asked"):
+        made(_read(fields | {"prompt_tokens": spread, "cache": ["cold", "warm"]}), "")
 
 
 def test_listed_hit_ratios_share_what_their_rows_say():

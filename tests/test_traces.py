@@ -19,6 +19,7 @@ from benchsuite.simulator import SimConfig, running
 from benchsuite.store.export import export_records
 from benchsuite.store.runs import Store
 from benchsuite.types import Lengths, Source
+from benchsuite.workload.arrivals import warm_up_count
 from benchsuite.workload.card import card
 from benchsuite.workload.draw import Row
 from benchsuite.workload.fit import words
@@ -164,7 +165,13 @@ def test_our_own_records_can_be_replayed(tmp_path):
             '{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1]}\n',
             "has 2 blocks of 512",
         ),
-        ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "has columns that no known format has|has no rows"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "the trace t.txt has no rows"),
+        ("", "the trace t.txt has no rows"),
+        ('[\n{"timestamp": 0, "prompt_tokens": 1, "output_tokens": 1}\n]\n', "is one JSON array: write each"),
+        (
+            "timestamp,prompt_tokens,output_tokens\n1700000000000,1,1\n",
+            "line 2: 1700000000000 is too large for a time in s; if it is in ms, divide it",
+        ),
         (
             "a,b\n1,2\n",
             r"no known format has \(a, b\); rename them to timestamp, prompt_tokens, output_tokens",
@@ -241,6 +248,15 @@ def test_requests_and_seconds_cut_the_replay(tmp_path):
         assert workload.trace.longest_output == number
     with pytest.raises(UsageError, match="time_scale goes with a trace"):
         overridden(load("quick"), time_scale=2.0)
+
+
+def test_a_trace_is_warmed_up_with_no_more_requests_than_it_has_rows(tmp_path):
+    text = "timestamp,prompt_tokens,output_tokens\n0,9,1\n0.007,9,1\n"
+    workload, _ = replaying(written(tmp_path, text))
+    assert [warm_up_count(workload, one) for one in points(workload)] == [4], "the least of any open loop"
+    # A rate of its own begins the rows again.
+    workload, _ = replaying(written(tmp_path, text), rate=100.0, requests=9)
+    assert [warm_up_count(workload, one) for one in points(workload)] == [200]
 
 
 def test_a_load_of_its_own_takes_the_lengths_alone_and_begins_again(tmp_path):

@@ -5,7 +5,6 @@ import io
 import json
 import math
 import random
-import subprocess
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,6 @@ from benchsuite.errors import NotComparable, UsageError
 from benchsuite.report.figures.paper import image
 from benchsuite.report.figures.trend import trend_figure
 from benchsuite.report.trend import sentence, sparkline, trend_csv, trend_markdown, trend_screen
-from benchsuite.repository import branch, commit, history
 from benchsuite.store.runs import Store
 from benchsuite.testing import record
 from benchsuite.trend import trend
@@ -104,8 +102,9 @@ def values(found):
 
 def stepped(stored, before=50.0, after=60.0, each=9, **changes):
     draw = random.Random(1)
-    for level in (before, after):
-        for _ in range(each):
+    counts = each if isinstance(each, tuple) else (each, each)
+    for level, count in zip((before, after), counts, strict=True):
+        for _ in range(count):
             stored(level * math.exp(draw.gauss(0, 0.01)), **changes)
 
 
@@ -135,13 +134,61 @@ def test_steps_are_found_on_logarithms_and_a_steady_series_has_none(stored):
         stored(50 * math.exp(draw.gauss(0, 0.02)))
     found = stored.trend()
     assert found.lines[0].steps == ()
-    assert sentence(found) == "No step in any metric: nothing moved more than chance does."
+    # 18 numbers: with 3 at the end, 2 / 816 + 2 / 3060 + … = 0.36 %; with 4, 0.11 %.
+    assert (
+        sentence(found)
+        == "No step seen in any metric; one that begins in the newest 3 numbers can't be seen yet."
+    )
 
 
 def test_few_runs_are_said_to_be_too_few_for_a_step(stored):
     stored(50)
     stored(90)
-    assert sentence(stored.trend()) == "Too few numbers to tell a step from chance: that takes 16."
+    assert sentence(stored.trend()) == "Too few numbers to tell a step from chance: that takes 12."
+
+
+def test_a_large_step_near_the_end_is_told_and_not_denied(stored):
+    stepped(stored, each=(11, 5))
+    found = stored.trend()
+    (line,) = found.lines
+    assert line.steps == ()
+    assert (line.fresh.at, line.fresh.before, line.fresh.after) == (11, *map(within, (50, 60)))
+    (newer,) = [spot for at, spot in enumerate(line.spots) if at == 11]
+    told = sentence(found)
+    assert told.startswith("TTFT p50 worse by ") and "No step" not in told
+    assert "in the newest 5 numbers, from 2026-01-12 10:00 (run " in told
+    assert "a step if they stay" in told
+    for width in (80, 100):
+        text = trend_screen(found, width=width)
+        (marked,) = [row for row in text.splitlines() if "◁ worse" in row]
+        assert newer.when[:10] in marked and max(map(len, text.splitlines())) <= width
+        assert "a step that begins in the newest 3 numbers can't be seen yet" in " ".join(text.split())
+    assert [row["step"] for row in csv.DictReader(io.StringIO(trend_csv(found)))].index("fresh") == 11
+    assert "◁ worse" in trend_markdown(found)
+
+
+def within(value):
+    return pytest.approx(value, rel=0.02)
+
+
+def test_after_a_step_none_is_seen_in_the_few_numbers_since(stored):
+    stepped(stored)
+    assert "a step that begins in the newest 9 numbers can't be seen yet" in " ".join(
+        trend_screen(stored.trend(), width=300).split()
+    )
+
+
+def test_runs_of_one_minute_are_told_apart(stored):
+    draw = random.Random(1)
+    for level in (50, 60):
+        for _ in range(9):
+            stored(level * math.exp(draw.gauss(0, 0.01)), started="2026-01-01T10:00:00Z")
+    found = stored.trend()
+    (line,) = found.lines
+    changed = line.spots[9].runs[0]
+    assert f"at 2026-01-01 10:00 (run {changed[:4]}…{changed[-4:]})" in sentence(found)
+    assert f"{changed[:4]}…{changed[-4:]}" in trend_screen(found, width=80)
+    assert f"{changed[:4]}…{changed[-4:]}" in trend_markdown(found)
 
 
 @pytest.mark.parametrize(
@@ -246,50 +293,6 @@ def test_runs_without_the_label_say_how_to_give_it(stored):
         stored.trend(over="release")
 
 
-# ---------------------------------------------------------------- git
-
-
-def git(folder, *words):
-    identity = ("-c", "user.name=n", "-c", "user.email=e@e", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path):
-    folder = tmp_path / "code"
-    folder.mkdir()
-    git(folder, "init", "-q", "-b", "main")
-    for name in ("one", "two"):
-        git(folder, "commit", "-q", "--allow-empty", "-m", name)
-    return folder
-
-
-def test_a_repository_says_its_commit_branch_and_history(repository):
-    whole = git(repository, "rev-parse", "HEAD")
-    assert commit(repository, {"GITHUB_SHA": "f" * 40}) == whole[:12]
-    assert branch(repository, {}) == "main"
-    assert history(repository) == (git(repository, "rev-parse", "HEAD~1"), whole)
-
-
-def test_a_commit_checked_out_alone_has_the_branch_that_the_ci_says(repository):
-    git(repository, "checkout", "-q", "--detach")
-    assert branch(repository, {"CI_COMMIT_REF_NAME": "topic"}) == "topic"
-    with pytest.raises(UsageError, match="no branch is checked out"):
-        branch(repository, {})
-
-
-def test_without_a_repository_a_ci_says_the_commit(tmp_path, monkeypatch):
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    assert commit(folder, {"CI_COMMIT_SHA": "0123456789abcdef"}) == "0123456789ab"
-    with pytest.raises(UsageError, match="name it yourself"):
-        commit(folder, {})
-    with pytest.raises(UsageError, match="--over time"):
-        history(folder)
-
-
 # ---------------------------------------------------------------- screens, files, the command
 
 
@@ -300,6 +303,27 @@ def test_a_sparkline_goes_from_the_lowest_to_the_highest(stored):
     assert sparkline(line) == "▁▃█"
     flat = replaced(line, spots=(msgspec.structs.replace(line.spots[0], value=50.0),) * 3)
     assert sparkline(flat) == "▁▁▁"
+    noise = [msgspec.structs.replace(line.spots[0], value=value) for value in (10.0, 10.01, 10.03)]
+    assert sparkline(replaced(line, spots=tuple(noise))) == "▁▁▁"
+
+
+@pytest.mark.parametrize(
+    ("lacking", "takes"),
+    [
+        ("cost_per_1k_usd", "a price, such as --gpu"),
+        ("ttft_p99", "ttft_p99 takes 368 requests"),
+        ("ttft_from_due", "--rate"),
+        ("pass_rate", "checks answers"),
+    ],
+)
+def test_a_metric_that_was_asked_for_doesnt_vanish(stored, capsys, lacking, takes):
+    stored(50)
+    stored(51)
+    where = ["--store", str(stored.store.path)]
+    assert main(["trend", "ttft_p50", lacking, *where]) == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"no two runs here both have {lacking}" in said and takes in said
+    assert main(["trend", "ttft,requests_per_s", "--format", "csv", *where]) == 0
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -317,6 +341,7 @@ def test_markdown_and_csv_hold_every_number(stored):
     found = stored.trend()
     assert trend_markdown(found).count("\n| 2026-") == 18
     rows = list(csv.DictReader(io.StringIO(trend_csv(found))))
+    assert {(row["cache"], row["hit_ratio"], row["stream"]) for row in rows} == {("cold", "", "True")}
     assert [float(row["value"]) for row in rows] == [spot.value for spot in found.lines[0].spots]
     assert [row["step"] for row in rows].index("yes") == 9
 

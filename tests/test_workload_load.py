@@ -140,6 +140,7 @@ def test_a_file_says_everything_a_workload_holds(tmp_path):
     [
         ("[load]", "[load]\nconcurency = 1", "[load] concurency; did you mean [load] concurrency?"),
         ('name = "small"', 'name = "small"\ntrial = 1', "unknown key trial; did you mean [stop] trials?"),
+        ("[outputs]", "[outputs]\nprompts = 9", "[outputs] prompts; did you mean the section [prompts]?"),
         ("[outputs]", "[output]", "unknown section [output]; did you mean [outputs]?"),
         ("[outputs]\ntokens = 8", "", "[outputs] tokens is missing"),
         ("tokens = 8", "tokens = 0", "[outputs] tokens must be a whole number, 1 or more, not 0"),
@@ -260,6 +261,21 @@ def test_card_explains_a_workload():
     opened = dict(card(overridden(load("chat"), rate=[2, math.inf], concurrency=9, requests=1000)))
     assert opened["Load"] == "open loop with Poisson arrivals, 2 req/s, all at once, at most 9 in flight"
     assert opened["Stop"] == "a trial stops after 1,000 requests"
+
+
+def test_a_card_counts_the_runs_of_its_models_and_engine_settings():
+    small = load("model-size")
+    alone = measured_s(msgspec.structs.replace(small, models=()))
+    assert alone is not None and measured_s(small) == len(small.models) * alone
+    assert dict(card(small))["Trials"].startswith(f"3, in each of {len(small.models)} runs, ")
+    batching = msgspec.structs.replace(small, engine={"max-seqs": ("4", "8")})
+    assert measured_s(batching) == 2 * len(small.models) * alone
+
+
+def test_a_card_says_of_a_listed_point_whether_it_is_streamed():
+    listed = (Listed(rate=2.0, stream=False), Listed(rate=1.0, stream=True), Listed(rate=3.0))
+    sweep = dict(card(msgspec.structs.replace(load("quick"), concurrency=(), listed=listed)))["Sweep"]
+    assert sweep == "the points rate 2.0, not streamed; rate 1.0, streamed; rate 3.0"
 
 
 def test_the_card_of_a_batch_says_what_it_does():

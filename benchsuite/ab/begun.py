@@ -37,7 +37,7 @@ def begun(arms: tuple[Options, Options], ask: Ask, store: Store) -> tuple[RunDir
             continue
         if not (resume.finished(run_dir) and resume.finished(partner)):
             return run_dir, partner
-    raise UsageError(resume.nothing_to_resume(base))
+    raise UsageError(resume.nothing_to_resume([base], store))
 
 
 def check_same(before: Manifest, now: Manifest) -> None:

@@ -12,6 +12,7 @@ from benchsuite.capacity.level import Level, Outcome, tried
 from benchsuite.conclude import conclude, owned
 from benchsuite.engine.trial import Interrupt, worker_count
 from benchsuite.errors import StoreError, UsageError
+from benchsuite.forecast import told_s
 from benchsuite.measure import Bench, measured
 from benchsuite.money.cost import capacity_costs
 from benchsuite.run import manifest_of, target_line
@@ -43,8 +44,6 @@ SHARE = 0.99
 WITHIN = 0.05
 SEARCHES = 3
 
-_LEAST_SKIPPED = 100
-_SLOT_FILLS = 3
 _PROBES = (4, 16, 64)
 _GROWS = 1.25
 """A server that answers this much more with more in flight isn't full yet."""
@@ -192,7 +191,8 @@ class _Hunt:
             raise UsageError("the server answered none of the first requests; `benchsuite run` says why")
         start = float(f"{_START * best:.2g}")
         text = f"about {best:.3g} req/s when pressed, begins at {start:g}; "
-        text += _forecast(best, self.requests, self.ask.searches)
+        sent = self.requests + edge.filling("rate", start, slots)
+        text += _forecast(best, sent, self.ask.searches)
         self.bench.tell(Stage(name="measure", text=text))
         return start
 
@@ -213,7 +213,7 @@ class _Hunt:
     def _met(self, load: float, rough: bool) -> bool:
         """Try one load."""
         point = self._point_of(load)
-        skipped = self._skipped(load)
+        skipped = edge.filling(self.ask.by, load, self.manifest.identity.slots)
         workload = msgspec.structs.replace(self.manifest.workload, requests=self.requests + skipped)
         trial = 1 + sum(level.point == point.index for level in self.levels)
         trials = max(self.manifest.workload.trials, trial)
@@ -255,11 +255,6 @@ class _Hunt:
             listed = tuple(point for _, point in sorted(self._points.items()))
             self.manifest = msgspec.structs.replace(self.manifest, points=listed)
         return self._points[load]
-
-    def _skipped(self, load: float) -> int:
-        """The first requests of a level, which find a server that isn't full yet."""
-        slots = round(load) if self.ask.by == "concurrency" else self.manifest.identity.slots or 0
-        return max(_LEAST_SKIPPED if self.ask.by == "rate" else 0, _SLOT_FILLS * slots)
 
     def _told(self, level: CapacityLevel) -> str:
         shares = ", ".join(f"{100 * share:.1f} % {name}" for name, share in level.shares.items())
@@ -375,8 +370,7 @@ def _ours(row: Summary) -> tuple[Warning, ...]:
 
 
 def _forecast(answered_per_s: float, requests: int, searches: int) -> str:
-    """How long it will take, roughly: the first search tries eight levels, each further one four."""
+    """How long it will take, roughly; `requests`: what a level sends, its warm-up too."""
     rough = sum(requests / 3 / (answered_per_s * _START * 2**step) for step in range(2))
     seconds = rough + (6 + 4 * (searches - 1)) * requests / answered_per_s
-    time = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-    return f"about {4 * searches + 4} levels of {requests:,} requests, {time} in all"
+    return f"about {edge.levels(searches)} levels of {requests:,} requests, {told_s(seconds)} in all"

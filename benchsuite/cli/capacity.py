@@ -8,6 +8,7 @@ from benchsuite.cli.kinds import one_or_more, share
 from benchsuite.cli.run import INTERRUPTED, INVALID, MOST_CHOICES, say_if_unpriced, show_runs, stoppable
 from benchsuite.cli.run_asked import check_backend, options_of
 from benchsuite.cli.run_options import TYPED, OwnFirst, run_options, typed, with_options
+from benchsuite.cli.run_sweep import confirm_much
 from benchsuite.cli.targets import chosen, may_ask, named_targets
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ def capacity(ctx: click.Context, /, **given: Any) -> None:
     from benchsuite.errors import UsageError
     from benchsuite.store.runs import Store, default_store
 
+    if given["resume"]:
+        raise UsageError(
+            "no capacity search goes on where it was interrupted: leave --resume out to begin anew"
+        )
     for name in _FOUND:
         if given[name]:
             option = f"--{name.replace('_', '-')}"
@@ -82,10 +87,10 @@ def capacity(ctx: click.Context, /, **given: Any) -> None:
     options = checked(msgspec.structs.replace(options, backend=backend, url=url, model=model), ask)
     check_backend(options)
     say_if_unpriced(options)
+    _tell_outlook(options, ask, yes=given["yes"], dry=given["dry_run"])
     if given["dry_run"]:
         click.echo(_plan(options, ask))
         return
-    _ask_if_public(options, ask, given["yes"])
     store = Store(default_store(given["store_path"]))
     run = _measured(options, ask, store)
     show_runs([run], store, as_json=given["as_json"], hint="")
@@ -130,33 +135,41 @@ def _plan(options: "Options", ask: "Ask") -> str:
     shares = ", ".join(f"{100 * need.share:g} % {need.name}" for need in needs(workload.slo, ask.share))
     return (
         f"{workload.name}@{workload.version} on {options.backend}, by {ask.by}: {limits_text(workload.slo)}\n"
-        f"{ask.searches} searches, about {_levels(ask)} levels of {workload.requests:,} requests; "
-        f"needed: {shares}. Nothing was measured or stored."
+        f"{ask.searches} search{'es' * (ask.searches != 1)}; needed: {shares}. "
+        "Nothing was measured or stored."
     )
 
 
-def _levels(ask: "Ask") -> int:
-    """About how many loads are tried: eight in the first search, four in each further one."""
-    return 4 * ask.searches + 4
+def _tell_outlook(options: "Options", ask: "Ask", *, yes: bool, dry: bool) -> None:
+    """Say what it will take; where that is much, or a host isn't the user's own, go on only if wanted."""
+    from benchsuite.capacity.outlook import in_words, outlook
+
+    found = outlook(options, ask)
+    for line in in_words(found, ask):
+        click.echo(line, err=True)
+    if not dry and not _ask_if_public(options, found.asked.tokens_usd, yes):
+        confirm_much(found.asked, [options], yes=yes, ask=True)
 
 
-def _ask_if_public(options: "Options", ask: "Ask", yes: bool) -> None:
-    """Ask once before a host that isn't the user's own is pressed until it fails, or dollars are spent."""
+def _ask_if_public(options: "Options", usd: float, yes: bool) -> bool:
+    """Ask once before a host that isn't the user's own is pressed until it fails, or dollars are spent.
+
+    Is it such a host?
+    """
     import sys
 
     from benchsuite.driver import load
-    from benchsuite.forecast import forecast
     from benchsuite.shown import public_host
 
     host = public_host(options.url or load(options.backend, options.options).default_url)
     if yes or not host:
-        return
-    usd = forecast(options).times(_levels(ask) / ask.searches).tokens_usd
-    cost = f", for about ${usd:.2f}" if usd else ""
+        return bool(host)
+    cost = f", for about ${usd:,.2f}" if usd else ""
     question = f"{host} is a public host, and it would be pressed until it misses the limits{cost}"
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question}; add --yes if that's all right there")
     click.confirm(f"{question}. Go on?", abort=True, err=True)
+    return True
 
 
 def _measured(options: "Options", ask: "Ask", store: "Store") -> "Run":

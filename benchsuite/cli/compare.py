@@ -74,6 +74,8 @@ def compare(
     """
     from benchsuite.cli import output
     from benchsuite.compare import compare as compared
+    from benchsuite.compare import unknown
+    from benchsuite.errors import NotComparable
     from benchsuite.groups import difference
     from benchsuite.store.runs import Store, default_store
 
@@ -82,14 +84,17 @@ def compare(
     store = Store(default_store(store_path))
     meant = difference(by) if by else ""
     groups = _groups(store, runs, by, where, allow_invalid=allow_invalid) if by else ()
+    asked = [name.strip() for text in metrics for name in text.split(",")]
     found = compared(
         [group.run_dir for group in groups] if by else [store.select(run) for run in runs],
         margin=margin,
-        metrics=[name.strip() for text in metrics for name in text.split(",")],
+        metrics=asked,
         allow_invalid=allow_invalid,
         by=meant,
         groups=[group.name for group in groups],
     )
+    if lacking := unknown(asked, [row.metric for each in found for pair in each.points for row in pair.rows]):
+        raise NotComparable(lacking)
     output.write(written(found, wanted, path), path)
 
 
@@ -101,7 +106,7 @@ def _groups(
     *,
     allow_invalid: bool,
 ) -> "tuple[Group, ...]":
-    """The newest run of each group, among those that were named or in the whole store."""
+    """The newest run of each group, among those that were named or in the whole store; tells who can't be."""
     from benchsuite.groups import comparable_runs, newest_of_each
     from benchsuite.report.listing import matches, overview
 
@@ -112,7 +117,11 @@ def _groups(
     def like_that(run: "Run") -> bool:
         return matches(overview(run), where)
 
-    return newest_of_each(comparable_runs(store, like_that, allow_invalid=allow_invalid), by)
+    found, left_out = comparable_runs(store, like_that, allow_invalid=allow_invalid)
+    newest = newest_of_each(found, by, left_out)
+    if left_out:
+        click.echo(left_out, err=True)
+    return newest
 
 
 def written(found: "tuple[Comparison, ...]", wanted: str, path: str | None) -> str:

@@ -112,6 +112,7 @@ def _asked(given: dict[str, Any]) -> "Gate":
     """Limits from benchsuite.toml, then those of the command line."""
     import msgspec
 
+    from benchsuite.compare import chosen_metrics
     from benchsuite.gate.decide import Gate
     from benchsuite.gate.limits import from_settings, parse_limits
 
@@ -121,6 +122,8 @@ def _asked(given: dict[str, Any]) -> "Gate":
     if given["fail_on"]:
         known = msgspec.structs.replace(known, fail_on=given["fail_on"])
     metrics = tuple(name.strip() for text in given["metrics"] for name in text.split(","))
+    # A name that there isn't is refused before anything is measured.
+    chosen_metrics(metrics)
     return Gate(limits=parse_limits(given["limits"], known), metrics=metrics, looks=looks(given))
 
 
@@ -144,6 +147,12 @@ def _refuse_live(ctx: click.Context, given: dict[str, Any]) -> None:
     """Refuse what only two arms in turn have a use for."""
     from benchsuite.errors import UsageError
 
+    if not given["baseline"]:
+        _refuse(
+            ctx, ("metrics",),
+            "names what is held against a second arm or stored runs: add --against TARGET or --baseline "
+            "RUNS, or leave it out (a limit names its own metric)",
+        )  # fmt: skip
     _refuse(ctx, _LIVE, "is for two arms that are measured in turn: add --against TARGET, or leave it out")
     relative = [word for text in given["limits"] for word in text.split(",") if not set(word) & {"<", ">"}]
     if relative:
@@ -165,7 +174,7 @@ def _stored(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "St
     _refuse_live(ctx, given)
     run_dir = store.select(given["stored"])
     _held_against_something(asked, given)
-    aged = _aged(asked, given["baseline"], run_dir, store)
+    aged = _aged(asked, given, run_dir, store)
     return concluded(asked, run_dir.run(), aged=aged, history_fails=given["history_fails"])
 
 
@@ -234,7 +243,7 @@ def _stop_if_interrupted(ctx: click.Context, *runs: "Run") -> None:
 def _alone(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
     """Three new trials of the target, held against stored runs or against limits of its own."""
     from benchsuite.cli.run_sweep import tell_forecast
-    from benchsuite.gate.baseline import check_length, earlier_runs
+    from benchsuite.gate.baseline import check_length, check_trials, earlier_runs
     from benchsuite.gate.decide import concluded
 
     _held_against_something(asked, given)
@@ -244,6 +253,8 @@ def _alone(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Sto
     if given["baseline"]:
         # Too few of any kind are too few; which of them are like this one is known afterwards.
         check_length(len(earlier_runs(store, given["baseline"])))
+        if given["history_fails"]:
+            check_trials(options.workload.trials)
     say_if_unpriced(options)
     _priced(asked, options)
     tell_forecast([options], store, yes=given["yes"], ask=not given["dry_run"])
@@ -252,18 +263,26 @@ def _alone(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Sto
     run = measured_run(options, store)
     _stop_if_interrupted(ctx, run)
     run_dir = store.select(run.manifest.run_id)
-    aged = _aged(asked, given["baseline"] if run.verdict != "invalid" else "", run_dir, store)
+    aged = _aged(asked, given, run_dir, store)
     return concluded(asked, run, aged=aged, history_fails=given["history_fails"])
 
 
-def _aged(asked: "Gate", baseline: str, run_dir: "RunDir", store: "Store") -> "tuple[Aged, ...]":
-    """A run against its history; empty where none is asked for."""
-    from benchsuite.gate.baseline import against_history, earlier_runs
+def _aged(
+    asked: "Gate", given: dict[str, Any], run_dir: "RunDir", store: "Store"
+) -> "tuple[Aged, ...] | None":
+    """A run against its history; empty where none is asked for, None for a run that can't be trusted."""
+    from benchsuite.gate.baseline import against_history, check_trials, earlier_runs
 
-    if not baseline:
+    if not given["baseline"]:
         return ()
-    names = asked.names(run_dir.run().manifest)
-    return against_history(run_dir, earlier_runs(store, baseline), names, named=bool(asked.metrics))
+    earlier = earlier_runs(store, given["baseline"])
+    run = run_dir.run()
+    if run.verdict == "invalid":
+        return None
+    found = against_history(run_dir, earlier, asked.names(run.manifest), named=bool(asked.metrics))
+    if given["history_fails"]:
+        check_trials(min((row.trials for row in found), default=0))
+    return found
 
 
 def _priced(asked: "Gate", options: "Options") -> None:

@@ -296,5 +296,6 @@ def _in_flight(options: "Options") -> int:
     if workload.concurrency:
         return max(workload.concurrency)
     finite = [rate for rate in workload.rate if rate != float("inf")]
-    at_once = workload.requests or 0 if len(finite) < len(workload.rate) else 0
+    number = workload.requests or len(options.material.rows)
+    at_once = number if len(finite) < len(workload.rate) else 0
     return max(at_once, int(max(finite, default=0.0)))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from benchsuite.cli.run_checks import check_of, dataset_of
-from benchsuite.cli.run_files import replayed, spec_text
+from benchsuite.cli.run_files import check_bodies, replayed, spec_text
 from benchsuite.cli.run_passing import passed_on
-from benchsuite.cli.run_sweep import check_resume, engine_of
+from benchsuite.cli.run_sweep import check_resume, check_zip, engine_of
 from benchsuite.cli.settings import repeatable
 
 
@@ -169,7 +169,9 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         raise UsageError("a specification is a file, whose text isn't kept in any history: --spec FILE")
     if given["spec"]:
         extra["spec"] = spec_text(given["spec"])
+    check_bodies(given)
     workload, bodies = replayed(workload_of(given), given)
+    check_zip(given, workload)
     workload, material = opened(workload, folder_of(given["workload"] or ""))
     check_resume(given, workload.batch)
     return Options(

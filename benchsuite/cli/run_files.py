@@ -12,6 +12,14 @@ _SAID_BY_BODIES: Final = (
     "output_tokens",
     "text",
     "cache",
+    "hit_ratio",
+    "shared_tokens",
+    "groups",
+    "zipf",
+    "turns",
+    "user_tokens",
+    "think",
+    "replies",
     "reasoning",
     "extra_body",
     "batch_api",
@@ -36,16 +44,25 @@ def spec_text(path: str) -> str:
         raise UsageError(f"--spec: {path} isn't UTF-8 text") from None
 
 
+def check_bodies(given: dict[str, Any]) -> None:
+    """Refuse what `--bodies` would leave out without a word: a UsageError."""
+    from benchsuite.errors import UsageError
+
+    if not given["bodies"]:
+        return
+    for option in _SAID_BY_BODIES:
+        value = given.get(option)
+        # 0 is an answer, too.
+        if value is not None and value is not False:
+            name = f"--{option.replace('_', '-')}"
+            raise UsageError(f"--bodies sends each line of its file word for word: leave {name} out")
+
+
 def replayed(workload: "Workload", given: dict[str, Any]) -> "tuple[Workload, Lines | None]":
     """The workload with the bodies of `--bodies`, and these themselves; as it is where none are given."""
     if not given["bodies"]:
         return workload, None
-    from benchsuite.errors import UsageError
     from benchsuite.workload.bodies import read, replay
 
-    for option in _SAID_BY_BODIES:
-        if given.get(option):
-            name = f"--{option.replace('_', '-')}"
-            raise UsageError(f"--bodies sends each line of its file word for word: leave {name} out")
     bodies = read(given["bodies"])
     return replay(workload, bodies.facts), bodies

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from benchsuite.cli.kinds import pair
+from benchsuite.cli.settings import FILLED
 from benchsuite.cli.targets import may_ask
 
 if TYPE_CHECKING:
     from benchsuite.asked import Options
     from benchsuite.forecast import Forecast
     from benchsuite.store.runs import Store
-    from benchsuite.types import Run
+    from benchsuite.types import Run, Workload
 
 ASKED_FROM_USD: Final = 1.0
 """What a hosted API may bill without a question."""
@@ -56,6 +57,30 @@ def engine_of(given: dict[str, Any], several: bool) -> dict[str, Any]:
     return {name: values[0] for name, values in found.items() if len(values) == 1}
 
 
+def check_zip(given: dict[str, Any], workload: "Workload") -> None:
+    """Refuse a typed `--sweep zip` that has no two lists to put side by side: a UsageError."""
+    from benchsuite.errors import UsageError
+    from benchsuite.workload.points import side_by_side
+
+    filled = given.get(FILLED)
+    typed = filled is None or "sweep" in filled.typed
+    lists = side_by_side(workload)
+    if given["sweep"] != "zip" or not typed or len(lists) > 1:
+        return
+    if workload.listed:
+        raise UsageError(
+            "--sweep zip: the workload lists its points, which go together as it says; leave it out"
+        )
+    there = f"only one, of {lists[0]}" if lists else "none"
+    apart = ""
+    if workload.engine or workload.models or "," in (given["model"] or "") or len(given["target"] or ()) > 1:
+        apart = "; models, targets and engine settings form runs of their own, each with all points"
+    raise UsageError(
+        f"--sweep zip puts lists side by side, and there is {there}{apart}: give two lists or more, such as "
+        "--prompt-tokens 128,512 --concurrency 8,2, or leave it out"
+    )
+
+
 def check_resume(given: dict[str, Any], batch: bool) -> None:
     """Refuse what has nothing to say where a run goes on: a UsageError."""
     from benchsuite.errors import UsageError
@@ -83,17 +108,23 @@ def left_to_do(arms: "list[Options]", store: "Store") -> "tuple[list[Options], l
 
 def tell_forecast(arms: "list[Options]", store: "Store", *, yes: bool, ask: bool) -> None:
     """Say what it will take; where that is much, go on only if it is wanted."""
-    from benchsuite.forecast import Forecast, forecast, in_words
-    from benchsuite.resume import left_share, unfinished
+    from benchsuite.forecast import Forecast, amounts_in_words, counted, forecast, in_words
+    from benchsuite.resume import left_of, unfinished
 
-    def of_arm(arm: "Options") -> Forecast:
-        begun = unfinished(store, arm) if arm.resume else None
-        return forecast(arm) if begun is None else forecast(arm).times(left_share(begun))
-
-    total = reduce(Forecast.plus, map(of_arm, arms))
+    whole = [forecast(arm) for arm in arms]
+    left = [(one.points * one.trials,) * 2 for one in whole]
+    for place, arm in enumerate(arms):
+        if arm.resume and (begun := unfinished(store, arm)) is not None:
+            left[place] = left_of(begun)
+    each = [one.times(todo / number) for one, (todo, number) in zip(whole, left, strict=True)]
+    total = reduce(Forecast.plus, each)
     runs = f"{len(arms)} runs, together " if len(arms) > 1 else ""
-    left = "still to do: " if any(arm.resume for arm in arms) else ""
-    click.echo(f"{left}{runs}{in_words(total)}", err=True)
+    if any(arm.resume for arm in arms):
+        todo, number = (sum(pair[place] for pair in left) for place in (0, 1))
+        trials = f"still to do: {runs}{todo:,} of {counted(number, 'trial')}"
+        click.echo(", ".join(filter(None, (trials, amounts_in_words(total)))), err=True)
+    else:
+        click.echo(f"{runs}{in_words(total)}", err=True)
     confirm_much(total, arms, yes=yes, ask=ask)
 
 

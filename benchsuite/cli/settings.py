@@ -42,7 +42,9 @@ _SHUTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         **dict.fromkeys(("hit_ratio", "shared_tokens"), frozenset({"hit_ratio", "shared_tokens"})),
         "burstiness": frozenset({"cv"}),
         "bodies": frozenset({"trace", "prompt_tokens", "output_tokens", "text", "cache", "reasoning", "mix"})
-        | frozenset({"extra_body", "stream", "json_schema", "tools"}),
+        | frozenset({"extra_body", "stream", "json_schema", "tools", "hit_ratio", "shared_tokens", "groups"})
+        | frozenset({"zipf", "turns", "user_tokens", "think", "replies"}),
+        "dataset": frozenset({"text"}),
     }
 )  # fmt: skip
 """An option that is given leaves these of the file out, since they are other answers to the same question."""

@@ -19,11 +19,14 @@ from benchsuite.store.runs import RunDir, Store, read_json
 from benchsuite.telemetry.machine import fingerprint
 from benchsuite.types import Manifest, Noun, Run
 
+TRIALS = 3
+"""The median of so many new trials is what the history's error rates are known of."""
+
 _LABEL = re.compile(r"(?P<name>[\w.-]+)[:=](?P<value>[^~]+)(~(?P<back>\d+))?")
 
 
 class Aged(Noun, frozen=True, kw_only=True):
-    """One metric at one point against the history: the median of its trials, and the band."""
+    """One metric at one point against the history: the median of its `trials`, and the band."""
 
     metric: str
     point: int
@@ -33,6 +36,7 @@ class Aged(Noun, frozen=True, kw_only=True):
     runs: int
     ratio: float
     alarm: bool
+    trials: int = TRIALS
 
 
 def check_length(number: int, why: str = "") -> None:
@@ -42,6 +46,15 @@ def check_length(number: int, why: str = "") -> None:
         raise NotComparable(
             f"the history holds {number} comparable run{'s' * (number != 1)} and it takes "
             f"{history.HISTORY}{reason}. Measure the base beside it with --against TARGET, or store more runs"
+        )
+
+
+def check_trials(number: int) -> None:
+    """NotComparable for fewer trials than an alarm takes that is to fail a build."""
+    if number < TRIALS:
+        raise NotComparable(
+            f"--history-fails takes three trials, whose median is held against the band, and this run has "
+            f"{number}: --trials {TRIALS}, or leave --history-fails out"
         )
 
 
@@ -78,6 +91,7 @@ def against_history(
                 runs=len(known),
                 ratio=slower,
                 alarm=history.beyond(values, band, better),
+                trials=len(values),
             )
         )
     told, known_here = {row.metric for row in found}, {name for name, _ in ours}
@@ -157,7 +171,8 @@ def earlier_runs(store: Store, selector: str) -> list[RunDir | Run]:
     """The runs that a baseline names, newest first.
 
     `latest`, or a run's id: that run and all before it. `NAME:VALUE`: those with this label, without the
-    newest N with `~N` behind it. A path: a store, or a folder of files that `show --format json` wrote.
+    newest N with `~N` behind it. A path: a store, or a folder of files that `show --format json` wrote;
+    without a slash in it, only if it names no run.
     Raises `StoreError` for what names nothing.
     """
     path = Path(selector).expanduser()
@@ -169,7 +184,12 @@ def earlier_runs(store: Store, selector: str) -> list[RunDir | Run]:
         if not found:
             raise StoreError(f"no finished run has the label {name}={value}; `benchsuite results` lists them")
         return list(found[back:])
-    newest = store.select(selector)
+    try:
+        newest = store.select(selector)
+    except StoreError:
+        if not path.exists():
+            raise
+        return _of_path(path)
     return [run_dir for run_dir in _finished(store) if run_dir.run_id <= newest.run_id]
 
 

@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -13,13 +14,16 @@ from benchsuite.compare import why_invalid
 from benchsuite.differences import strict_obstacles
 from benchsuite.errors import InvalidMeasurement, StoreError, UsageError
 from benchsuite.gate.baseline import Aged
-from benchsuite.gate.limits import Checked, Limits, checked
+from benchsuite.gate.limits import ERRORS, Checked, Limits, checked, unjudged
 from benchsuite.pairs import Arm, Key, pairs_of
 from benchsuite.stats import gate
 from benchsuite.stats.paired import log_slowdowns
 from benchsuite.stats.series import MEASURES
 from benchsuite.store.runs import RunDir, Store
 from benchsuite.types import Decided, Decision, Manifest, Noun, Run
+
+_FAILED: Final = frozenset({"errors", "no_answers"})
+"""What a run is invalid for where too many requests failed."""
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,16 +133,33 @@ def _idle(asked: Gate, manifest: Manifest) -> Iterator[str]:
 def _seen(asked: Gate, manifest: Manifest, noise: Noise) -> str:
     """What can be seen here; a UsageError for limits below that, unless only what exceeds them is to fail."""
     found = seen_least(asked, noise, manifest)
+    below: dict[str, tuple[float, float]] = {}
     for (name, _), least in found.items():
         limit = asked.limits.relative.get(name, asked.limits.limit)
-        if limit < least and asked.limits.fail_on == "tolerance":
-            raise UsageError(
-                f"a limit of {100 * limit:.2g} % on {name} is below the {100 * least:.2g} % that "
-                f"{asked.looks[-1]} pairs can see here (`gate noise`, run {noise.run_id}): raise it "
-                f"(--limit {name}={math.ceil(100 * least)}%), or ask for longer trials or more --pairs"
-            )
+        if limit < least:
+            below[name] = (limit, max(least, below.get(name, (0.0, 0.0))[1]))
+    if below and asked.limits.fail_on == "tolerance":
+        raise UsageError(_raise_them(below, asked.looks[-1], noise.run_id))
     worst = max(found.values(), default=0.0)
-    return f"a slowdown of {100 * worst:.2g} % in any metric can be seen here (`gate noise`)" if found else ""
+    return f"a slowdown of {seen_as(worst)} in any metric can be seen here (`gate noise`)" if found else ""
+
+
+def _raise_them(below: Mapping[str, tuple[float, float]], pairs: int, run_id: str) -> str:
+    """Which limits are too low, and one option that raises all; `below`: metric → the limit, the least."""
+    (name, (limit, least)), *others = below.items()
+    more = "".join(f", one of {100 * low:g} % on {other} below {seen_as(at)}" for other, (low, at) in others)
+    raised = ",".join(f"{other}={math.ceil(100 * at)}%" for other, (_, at) in below.items() if at < math.inf)
+    them = f"raise {'them' if others else 'it'} (--limit {raised}), or " if raised else ""
+    return (
+        f"a limit of {100 * limit:g} % on {name} is below the {seen_as(least)} that {pairs} pairs can see "
+        f"here (`gate noise`, run {run_id}){more}: {them}ask for longer trials or more --pairs"
+    )
+
+
+def seen_as(least: float) -> str:
+    """The least slowdown that can be seen, in percent: rounded up, so that no limit as told is below it."""
+    percent = math.ceil(1000 * least) / 10 if math.isfinite(least) else least
+    return f"{percent:g} %"
 
 
 def seen_least(asked: Gate, noise: Noise, manifest: Manifest) -> dict[Key, float]:
@@ -203,23 +224,24 @@ def concluded(
     asked: Gate,
     other: Run,
     base: Run | None = None,
-    aged: Sequence[Aged] = (),
+    aged: Sequence[Aged] | None = (),
     *,
     history_fails: bool = False,
 ) -> Verdict:
     """What follows from all that was asked: one failure fails, and all have to pass.
 
-    InvalidMeasurement for a run that can't be trusted. An alarm of the history is no failure unless
-    `history_fails`: what the machine does differently counts as the build's there.
+    `aged` None: a history was asked for, and isn't known. InvalidMeasurement for a run that can't be trusted,
+    unless only for its failed requests: limits on those are judged. An alarm of the history is no failure
+    unless `history_fails`: what the machine does differently counts as the build's there.
     """
     if why := why_not(base, other):
-        raise InvalidMeasurement(why)
+        return _of_errors(asked, other, base, why, more=base is not None or aged is None or bool(aged))
     rows = checked(asked.limits.absolute, other)
     verdicts: list[Decided] = [row.verdict for row in rows]
     if base is not None:
         # A budget may have ended it before the first look.
         verdicts.append(other.decision.verdict if other.decision else "undecided")
-    verdicts += ["pass" if not row.alarm else "fail" if history_fails else "undecided" for row in aged]
+    verdicts += ["pass" if not row.alarm else "fail" if history_fails else "undecided" for row in aged or ()]
     verdict: Decided = "pass" if verdicts and set(verdicts) == {"pass"} else "undecided"
     return Verdict(
         verdict="fail" if "fail" in verdicts else verdict,
@@ -227,5 +249,35 @@ def concluded(
         other=other,
         decision=other.decision if base is not None else None,
         checked=rows,
-        aged=tuple(aged),
+        aged=tuple(aged or ()),
     )
+
+
+def _of_errors(asked: Gate, other: Run, base: Run | None, why: str, *, more: bool) -> Verdict:
+    """An invalid run by the limits on its failed requests, which are counted whatever the rest is worth.
+
+    One that is broken fails. If all are kept it passes where nothing else is asked (`more`: something is
+    beside the limits), and is invalid otherwise, as it is where more than failed requests speak against it.
+    """
+    limits = [limit for limit in asked.limits.absolute if limit.name == ERRORS]
+    if not limits or not _errors_alone(other) or why_not(base):
+        raise InvalidMeasurement(why)
+    rows = checked(limits, other)
+    broken = any(row.verdict == "fail" for row in rows)
+    timed = [limit for limit in asked.limits.absolute if limit.name != ERRORS]
+    if not broken and (more or timed):
+        kept = ", ".join(limit.text for limit in limits)
+        raise InvalidMeasurement(f"{why}; {kept} is kept, but of how long answers took nothing can be said")
+    note = f"{why}. Failed requests are counted all the same; of how long answers took nothing can be said"
+    return Verdict(
+        verdict="fail" if broken else "pass",
+        base=base,
+        other=other,
+        checked=(*(msgspec.structs.replace(row, note=note) for row in rows), *unjudged(timed, other)),
+    )
+
+
+def _errors_alone(run: Run) -> bool:
+    """Is a run invalid for failed requests, and for nothing else?"""
+    codes = {warning.code for row in run.summaries for warning in row.warnings if warning.level == "invalid"}
+    return bool(codes) and codes <= _FAILED and all(row.requests for row in run.summaries)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from benchsuite.report.units import NOTHING, dollars, rounded
-from benchsuite.stats.edge import LEAST_REQUESTS
-from benchsuite.types import Capacity, CapacityCost, Estimate, Run, Summary
+from benchsuite.stats.edge import LEAST_REQUESTS, SLOT_FILLS, filling
+from benchsuite.types import Capacity, CapacityCost, Estimate, Manifest, Run, Summary
+from benchsuite.types.capacity import By
 from benchsuite.workload.slo import limits_text
 
 
@@ -26,6 +27,21 @@ def capacity_sentence(run: Run, who: str) -> str:
             "A looser --slo, or a faster server."
         )
     return f"{who}: more than {load_text(found, found.met)} with {limits}: nothing tried was too much."
+
+
+def tries_told(manifest: Manifest) -> str:
+    """How much was tried: `6 loads tried, 1,000 requests a try after a warm-up of 100`."""
+    number = len(manifest.points)
+    loads = f"{number} load{'s' * (number != 1)} tried"
+    if not number:
+        return loads
+    point = max(manifest.points, key=lambda point: point.rate or point.concurrency or 0.0)
+    by: By = "concurrency" if point.rate is None else "rate"
+    warm_up = filling(by, point.rate or point.concurrency or 1, manifest.identity.slots)
+    told = f"{warm_up:,}"
+    if by == "concurrency":
+        told = f"{SLOT_FILLS} for each in flight ({warm_up:,} at {point.concurrency or 1:,})"
+    return f"{loads}, {manifest.workload.requests:,} requests a try after a warm-up of {told}"
 
 
 def capacity_lines(run: Run) -> Iterator[str]:

@@ -16,6 +16,7 @@ from benchsuite.report.units import NOTHING, dollars, number, rounded, several
 from benchsuite.stats.compare import Finding
 from benchsuite.stats.series import MEASURES
 from benchsuite.types import Estimate, Point
+from benchsuite.workload.places import place_of
 
 _VERDICTS: Final[tuple[tuple[Finding, str], ...]] = (
     ("better", "better in"),
@@ -38,7 +39,7 @@ _NO_ROWS = "none of these metrics is known of both runs; $ needs a price, such a
 _CSV = (
     *("base_run", "other_run", "prompt_tokens", "output_tokens", "concurrency", "rate", "metric", "unit"),
     *("better", "base", "other", "base_trials", "other_trials", "ratio", "low", "high", "detectable"),
-    *("verdict", "note", "paired", "base_group", "other_group"),
+    *("verdict", "note", "paired", "base_group", "other_group", "cache", "hit_ratio", "stream"),
 )
 
 
@@ -81,7 +82,7 @@ def compared_markdown(comparisons: Sequence[Comparison]) -> str:
             lines += ["", _NO_ROWS]
         for pair in found.points:
             for row in pair.rows:
-                lines.append(markdown_row([_point_name(_points(found), pair.point), *_cells(row)]))
+                lines.append(markdown_row([place_of(pair.point, _points(found)), *_cells(row)]))
         lines += ["", *(f"- {escaped(line)}" for line in _notes(found, letters))]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
@@ -103,7 +104,7 @@ def compared_csv(comparisons: Sequence[Comparison]) -> str:
                         *(point.concurrency, point.rate, row.metric, row.unit, row.better),
                         *(row.base, row.other, *row.trials, effect.ratio, effect.low, effect.high),
                         *(effect.detectable, effect.verdict, row.note, row.paired),
-                        *(found.base.group, found.other.group),
+                        *(found.base.group, found.other.group, point.cache, point.hit_ratio, point.stream),
                     ]
                 )
     return text.getvalue()
@@ -120,7 +121,7 @@ def sentence(found: Comparison, letters: tuple[str, str] = ("A", "B")) -> str:
     for pair in found.points:
         for row in pair.rows:
             places = verdicts.setdefault(row.metric, {})
-            places.setdefault(row.effect.verdict, []).append(_point_name(_points(found), pair.point))
+            places.setdefault(row.effect.verdict, []).append(place_of(pair.point, _points(found)))
     clauses = []
     for verdict, words_for_it in _VERDICTS:
         names = [
@@ -188,11 +189,12 @@ def _differences(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
         yield f"not equal: the workload's digests, {digests[0]} and {digests[1]}"
     alike, both = found.plans
     if both and not alike:
-        why = "first words, seed or model differ"
-        yield f"sent: other bytes in each of {both} trials, by plan digest ({why})"
+        where = "the one trial that both have" if both == 1 else f"each of {both} trials"
+        yield f"sent: other bytes in {where}, by plan digest (first words, seed or model differ)"
     elif both:
         count = "all" if alike == both else alike
-        yield f"sent: the very same bytes in {count} of {both} trials, by plan digest"
+        where = "the one trial that both have" if both == 1 else f"{count} of {both} trials"
+        yield f"sent: the very same bytes in {where}, by plan digest"
 
 
 def _prompts(found: Comparison, letters: tuple[str, str]) -> str:
@@ -220,7 +222,7 @@ def _tables(found: Comparison, letters: tuple[str, str], *, width: int, styled: 
         for at, (heading, column) in enumerate(zip(headings, cells, strict=True))
         if at < len(headings) - 1 or any(column)
     ]
-    places = [_point_name(_points(found), pair.point) for pair in found.points for _ in pair.rows]
+    places = [place_of(pair.point, _points(found)) for pair in found.points for _ in pair.rows]
     return _placed(columns, places, width=width, styled=styled)
 
 
@@ -293,7 +295,7 @@ def _beside(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, tuple[str,
             if known:
                 base = next((row for row in known if row.base is not None), known[0])
                 cells = (title(metric), _value(base, base.base), *map(_signed, there))
-                yield _point_name(points, point), cells
+                yield place_of(point, points), cells
 
 
 def _signed(row: Row | None) -> str:
@@ -344,16 +346,6 @@ def _value(row: Row, value: float | None) -> str:
 
 def _points(found: Comparison) -> list[Point]:
     return [pair.point for pair in found.points]
-
-
-def _point_name(points: Sequence[Point], point: Point) -> str:
-    """A point's load, and its lengths where the points compared differ in them."""
-    parts = [point.label]
-    if len({each.prompt_tokens for each in points}) > 1:
-        parts.append(f"{point.prompt_tokens:,} in")
-    if len({each.output_tokens for each in points}) > 1:
-        parts.append(f"{point.output_tokens:,} out")
-    return ", ".join(parts)
 
 
 def _notes(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """A gate as text: the verdict in one sentence, a table of what it rests on, and what to do about it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from benchsuite.differences import differs_in
-from benchsuite.gate.baseline import Aged
-from benchsuite.gate.decide import Noise, Verdict
+from benchsuite.gate.baseline import TRIALS, Aged
+from benchsuite.gate.decide import Noise, Verdict, seen_as
 from benchsuite.gate.limits import Checked
 from benchsuite.report.compare import title
 from benchsuite.report.markdown import escaped, markdown_row
@@ -18,13 +19,15 @@ from benchsuite.stats.gate import POWER, uncertainty
 from benchsuite.stats.series import MEASURES
 from benchsuite.store.runs import as_json
 from benchsuite.types import Decided, Estimate, Judged, Point, Run
+from benchsuite.workload.places import place_of
 
 _WORDS: Final[Mapping[Decided, str]] = MappingProxyType(
     {"pass": "PASS", "fail": "FAIL", "undecided": "UNDECIDED"}
 )
-_LIVE = ("metric", "A", "B", "B slower by", "at least", "at most", "limit", "verdict")
-_AGED = ("metric", "median of 10 runs", "this run", "slower by", "band", "verdict")
+_LIVE = ("metric", "A", "B", "B worse by", "at least", "at most", "limit", "verdict")
+_AGED = ("metric", "median of 10 runs", "this run", "worse by", "band", "verdict")
 _CHECKED = ("limit", "this run", "interval", "verdict")
+_MORE_DIGITS = 6
 _Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
@@ -56,6 +59,7 @@ def gate_json(found: Verdict) -> str:
         "verdict": found.verdict,
         "base": found.base.manifest.run_id if found.base else None,
         "other": found.other.manifest.run_id,
+        "targets": {letter: _target(run) for letter, run in (("A", found.base), ("B", found.other)) if run},
         "decision": found.decision,
         "checked": found.checked,
         "history": found.aged,
@@ -71,8 +75,14 @@ def sentence(found: Verdict) -> str:
 
 
 def _who(found: Verdict) -> str:
+    """Who was judged; two of one name are told apart by where they are."""
     other = _name(found.other)
-    return other if found.base is None else f"{other} (B) against {_name(found.base)} (A)"
+    if found.base is None:
+        return other
+    base, where, base_where = _name(found.base), _where(found.other), _where(found.base)
+    if other == base and where != base_where:
+        other, base = f"{other} {where}", f"{base} {base_where}"
+    return f"{other} (B) against {base} (A)"
 
 
 def _name(run: Run) -> str:
@@ -81,24 +91,37 @@ def _name(run: Run) -> str:
     return f"{model} on {manifest.identity.server} {manifest.identity.version}".rstrip()
 
 
+def _where(run: Run) -> str:
+    """A server that is started here has any free port, which tells nothing."""
+    return f"at {run.manifest.url}" if run.manifest.attached else "started here"
+
+
+def _target(run: Run) -> dict[str, str]:
+    manifest = run.manifest
+    server = f"{manifest.identity.server} {manifest.identity.version}".rstrip()
+    return {"server": server, "model": manifest.model, "url": manifest.url}
+
+
 def _reasons(found: Verdict) -> Iterator[str]:
     """What speaks for the verdict: failures if it failed, what is open if it is undecided."""
     wanted = found.verdict
     if found.decision is not None:
         judged = [row for row in found.decision.judged if row.verdict == wanted]
         if wanted == "fail" and judged:
+            least = found.decision.tolerance
             parts = [
-                f"{_at(found, row)} by {_slower(row.ratio)} (at least {_slower(row.low)}, {_exceeded(row)})"
+                f"{_at(found, row)} by {_worse(row.ratio, least, row.limit)} "
+                f"(at least {_worse(row.low, least, row.limit)}, {_exceeded(row)})"
                 for row in judged
             ]
-            yield f"slower in {several(parts)} after {found.decision.pairs} pairs"
+            yield f"worse in {several(parts)} after {found.decision.pairs} pairs"
         elif wanted == "undecided" and found.decision.verdict == "undecided":
             open_ones = [row for row in judged if row.high is not None]
-            parts = [f"{_at(found, row)} may be {_slower(row.high)} slower" for row in open_ones]
+            parts = [f"{_at(found, row)} may be worse by {_worse(row.high, row.limit)}" for row in open_ones]
             after = f"after {found.decision.pairs} pairs"
             yield f"{after} {several(parts)}" if parts else f"{after} nothing can be said"
         elif wanted == "pass":
-            yield f"every metric is less slow than its limit, after {found.decision.pairs} pairs"
+            yield f"no metric is worse by as much as its limit, after {found.decision.pairs} pairs"
     elif found.base is not None and wanted == "undecided":
         yield "it ended before two pairs were measured"
     for row in found.checked:
@@ -107,8 +130,8 @@ def _reasons(found: Verdict) -> Iterator[str]:
             yield f"{row.limit.text} {word}{_place(found, row.point)}"
     alarms = [row for row in found.aged if row.alarm]
     if alarms and wanted != "pass":
-        parts = [f"{title(row.metric)} by {_slower(row.ratio)}" for row in alarms]
-        yield f"slower than the last {alarms[0].runs} runs in {several(parts)}"
+        parts = [f"{title(row.metric)} by {_worse(row.ratio, row.half)}" for row in alarms]
+        yield f"worse than the last {alarms[0].runs} runs in {several(parts)}"
     elif found.aged and wanted == "pass":
         yield f"within the band of the last {found.aged[0].runs} runs"
 
@@ -124,21 +147,44 @@ def _at(found: Verdict, row: Judged | Aged) -> str:
 
 
 def _place(found: Verdict, point: Point) -> str:
-    return f" at {point.label}" if len(found.other.manifest.points) > 1 else ""
+    points = found.other.manifest.points
+    return f" at {place_of(point, points)}" if len(points) > 1 else ""
 
 
-def _percent(ratio: float | None) -> str:
-    """A slowdown as a signed share: `+2.1 %`."""
+def _apart(show: Callable[[float, int], str], value: float, edges: Iterable[float]) -> str:
+    """`value` as `show` has it, in as many digits as tell it from the edges that it isn't.
+
+    `show`: a number in words, with so many digits more than usual.
+    """
+    others = [edge for edge in edges if not math.isclose(value, edge, rel_tol=1e-6, abs_tol=1e-9)]
+    for more in range(_MORE_DIGITS):
+        text = show(value, more)
+        if text not in {show(edge, more) for edge in others}:
+            return text
+    return show(value, 0)
+
+
+def _percent(ratio: float | None, *edges: float) -> str:
+    """How much worse, as a signed share: `+2.1 %`; told from the `edges`, which are shares."""
     if ratio is None:
         return NOTHING
-    percent = 100 * (ratio - 1)
-    text = rounded(abs(percent), digits=2, decimals=1)
+    return _apart(_signed, 100 * (ratio - 1), [100 * edge for edge in edges])
+
+
+def _signed(percent: float, more: int) -> str:
+    text = rounded(abs(percent), digits=2 + more, decimals=1 + more)
     return f"{'−' if percent < 0 and float(text.replace(',', '')) else '+'}{text} %"
 
 
-def _slower(ratio: float | None) -> str:
-    """The same in running text, where a slowdown has no sign."""
-    return _percent(ratio).removeprefix("+")
+def _worse(ratio: float | None, *edges: float) -> str:
+    """The same in running text, where a loss has no sign."""
+    return _percent(ratio, *edges).removeprefix("+")
+
+
+def _share(share: float, more: int = 0) -> str:
+    """`97.3 %`, `100 %`."""
+    text = rounded(100 * share, digits=3 + more, decimals=3 + more)
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
 def _tables(found: Verdict) -> Iterator[_Table]:
@@ -153,31 +199,33 @@ def _tables(found: Verdict) -> Iterator[_Table]:
 def _live_row(found: Verdict, base: Run, row: Judged) -> tuple[str, ...]:
     ours, theirs = (_shown(row.metric, _number(run, row)) for run in (base, found.other))
     limit = f"{100 * row.limit:g} %"
-    bounds = (_percent(row.low), _percent(row.high))
-    return (_at(found, row), ours, theirs, _percent(row.ratio), *bounds, limit, row.verdict)
+    edges = (found.decision.tolerance, row.limit) if found.decision is not None else ()
+    worse = tuple(_percent(each, *edges) for each in (row.ratio, row.low, row.high))
+    return (_at(found, row), ours, theirs, *worse, limit, row.verdict)
 
 
 def _aged_row(found: Verdict, row: Aged) -> tuple[str, ...]:
     median, value = (_shown(row.metric, number) for number in (row.median, row.value))
     verdict = "alarm" if row.alarm else "pass"
-    return (_at(found, row), median, value, _percent(row.ratio), f"{100 * row.half:.2g} %", verdict)
+    band = _apart(_share, row.half, [row.ratio - 1])
+    return (_at(found, row), median, value, _percent(row.ratio, row.half), band, verdict)
 
 
 def _checked_row(found: Verdict, row: Checked) -> tuple[str, ...]:
-    name, estimate = row.limit.name, row.estimate
-    if name in {"error_rate", "pass_rate"}:
-        value = f"{100 * (estimate.value or 0):.2g} %"
-        ends = (
-            []
-            if estimate.low is None
-            else [f"{100 * (end or 0):.2g} %" for end in (estimate.low, estimate.high)]
-        )
+    limit, estimate = row.limit, row.estimate
+
+    def told(value: float | None, *edges: float) -> str:
+        if value is None:
+            return NOTHING
+        return _apart(lambda one, more: _shown(limit.name, one, more), value, edges)
+
+    if estimate.low is None:
+        # Where it is decided, the number itself is held against the limit.
+        value, interval = told(estimate.value, limit.value), NOTHING
     else:
-        known = "cost_per_1k_usd" if "cost" in name or "usd" in name else name
-        value = _shown(known, estimate.value)
-        ends = [] if estimate.low is None else [_shown(known, end) for end in (estimate.low, estimate.high)]
-    interval = " to ".join(ends) or NOTHING
-    return (row.limit.text + _place(found, row.point), value, interval, row.verdict)
+        value = told(estimate.value)
+        interval = " to ".join(told(end, limit.value) for end in (estimate.low, estimate.high))
+    return (limit.text + _place(found, row.point), value, interval, row.verdict)
 
 
 def _number(run: Run, row: Judged) -> float | None:
@@ -187,13 +235,16 @@ def _number(run: Run, row: Judged) -> float | None:
     return found.value if found is not None else None
 
 
-def _shown(metric: str, value: float | None) -> str:
+def _shown(metric: str, value: float | None, more: int = 0) -> str:
+    """A metric's number with its unit, in so many digits more than usual."""
     estimate = Estimate(value=value)
-    if "usd" in metric:
-        return dollars(estimate)
+    if "usd" in metric or "cost" in metric:
+        return dollars(estimate, more=more)
+    if metric in {"error_rate", "pass_rate"} and value is not None:
+        return _share(value, more)
     latency = metric.rpartition("_")[2].startswith("p") and metric != "pass_rate"
     unit = MEASURES[metric].unit if metric in MEASURES else "ms" if latency else ""
-    return number(estimate, unit="ms" if unit == "ms" else "")
+    return number(estimate, unit="ms" if unit == "ms" else "", more=more)
 
 
 def _notes(found: Verdict) -> Iterator[str]:
@@ -201,29 +252,40 @@ def _notes(found: Verdict) -> Iterator[str]:
     decision = found.decision
     if decision is not None:
         looks = ", ".join(map(str, decision.looks))
-        null = decision.tolerance if decision.fail_on == "tolerance" else decision.limit
+        null = f"{100 * decision.tolerance:g} %" if decision.fail_on == "tolerance" else "its limit"
         yield (
-            f"fails where a slowdown above {100 * null:g} % is shown, passes where one of the limit is ruled "
-            "out; "
-            f"of unchanged builds at most 1 % fail, of those as slow as a limit at most 2.5 % pass "
-            f"(looked at after {looks} pairs)"
+            f"fails where a metric is shown worse by more than {null}, passes where worse by its limit is "
+            "ruled out for each; of unchanged builds at most 1 % fail, of those as slow as a limit at most "
+            f"2.5 % pass (looked at after {looks} pairs)"
         )
+        yield from _of_rates({row.metric: row.limit for row in decision.judged}, "A has", "B has")
         seen = [row.detectable for row in decision.judged if row.detectable is not None]
         if seen:
-            least = f"{rounded(100 * max(seen), digits=2, decimals=1)} %"
-            yield f"would have failed a slowdown of {least} in any of these {100 * POWER:.0f} times in 100"
+            yield (
+                f"would have failed a slowdown of {seen_as(max(seen))} in any of these {100 * POWER:.0f} "
+                "times in 100"
+            )
         if found.verdict == "undecided" and decision.verdict == "undecided":
             more = 2 * decision.looks[-1]
             yield f"undecided → longer trials (--requests, --duration) or more of them (--pairs {more})"
     if found.aged:
+        few = min(row.trials for row in found.aged) < TRIALS
+        rate = "about 3 to 6 % are alarmed"
+        rate = "more are alarmed with fewer than three trials than with three (--trials 3)" if few else rate
         yield (
             "a history is weaker than two arms in turn: what the machine does differently counts as the "
-            "build's. Of unchanged builds about 3 to 6 % are alarmed → --against TARGET measures both"
+            f"build's. Of unchanged builds {rate} → --against TARGET measures both"
         )
+        yield from _of_rates({row.metric: row.half for row in found.aged}, "the median has", "this run has")
     yield from dict.fromkeys(row.note for row in found.checked if row.note)
     if found.base is not None:
         differs = differs_in(found.base.manifest, found.other.manifest)
-        told = [f"{each.name} ({each.base} → {each.other})" for each in differs if each.name != "address"]
+        elsewhere = _where(found.base) != _where(found.other)
+        told = [
+            f"{each.name} ({each.base} → {each.other})"
+            for each in differs
+            if each.name != "address" or elsewhere
+        ]
         yield (
             f"B differs from A in {several(told)}"
             if told
@@ -240,6 +302,19 @@ def _notes(found: Verdict) -> Iterator[str]:
                 if warning.level == "suspect"
             ):
                 yield f"{name}suspect: {reason}"
+
+
+def _of_rates(shares: Mapping[str, float], base: str, other: str) -> Iterator[str]:
+    """What worse means where more is better: a ratio, so that the loss is smaller than the share of it.
+
+    `shares`: what each metric is held against.
+    """
+    for share in dict.fromkeys(share for name, share in shares.items() if MEASURES[name].better == "higher"):
+        less = rounded(100 * share / (1 + share), digits=2, decimals=1)
+        yield (
+            f"where more is better, worse by {_share(share)} means that {base} {1 + share:.4g} times as "
+            f"much: {other} {less} % less"
+        )
 
 
 # ---------------------------------------------------------------- noise
@@ -263,12 +338,12 @@ def noise_screen(
     several_points = len(points) > 1
     rows = []
     for key, share in least.items():
-        place = f" at {points[key[1]].label}" if several_points else ""
-        cells = (f"{100 * noise.sd[key]:.2g} %", f"{rounded(100 * share, digits=2, decimals=1)} %")
+        place = f" at {place_of(points[key[1]], points)}" if several_points else ""
+        cells = (_share(noise.sd[key]), seen_as(share))
         rows.append((title(key[0]) + place, *cells))
     worst = max(least.values(), default=0.0)
     said = (
-        f"A gate sees a slowdown of {rounded(100 * worst, digits=2, decimals=1)} % in any of these here, "
+        f"A gate sees a slowdown of {seen_as(worst)} in any of these here, "
         f"9 times in 10 and in at most {pairs} pairs."
     )
     columns = [

@@ -7,24 +7,34 @@ from benchsuite.types import Summary
 
 
 def hit_words(row: Summary) -> str:
-    """`cache hits 48.9 % of prompt tokens, 50.0 % were asked`; empty: nothing was planned."""
+    """`cache hits 48.9 % of prompt tokens, asked 50.0 %`; empty: the point is of no cache."""
     asked, reached = row.means.get("hit_ratio_asked"), row.means.get("hit_ratio")
-    if asked is None:
+    if asked is None and row.point.cache != "warm":
         return ""
     found = "unknown" if reached is None else f"{_percent(reached)} of prompt tokens"
-    return f"cache hits {found}, asked {_percent(asked)}"
+    return f"cache hits {found}" if asked is None else f"cache hits {found}, asked {_percent(asked)}"
 
 
 def hit_cell(row: Summary) -> str:
-    """`48.9/50.0 %`: reached and asked."""
+    """`48.9/50.0 %`: reached and asked; `97.7 %` where no share was asked; `?`: a warm one isn't known."""
     asked, reached = row.means.get("hit_ratio_asked"), row.means.get("hit_ratio")
     if asked is None:
-        return NOTHING
+        unknown = "?" if row.point.cache == "warm" else NOTHING
+        return unknown if reached is None else _percent(reached)
     return f"{'?' if reached is None else f'{100 * reached:.1f}'}/{_percent(asked)}"
 
 
 def has_hits(rows: Sequence[Summary]) -> bool:
-    """Was it planned at any point how much of the prompts a cache would hold?"""
+    """Is a cache to hold any of the prompts at any point?"""
+    return _asked(rows) or any(row.point.cache == "warm" for row in rows)
+
+
+def hit_heading(rows: Sequence[Summary]) -> tuple[str, ...]:
+    """What stands over the cells: a share is asked at some point, or at none."""
+    return ("cached", "/asked") if _asked(rows) else ("cached",)
+
+
+def _asked(rows: Sequence[Summary]) -> bool:
     return any(row.means.get("hit_ratio_asked") is not None for row in rows)
 
 

@@ -103,7 +103,9 @@ def _in_turn(pairing: Pairing, decision: Decision | None) -> Iterator[str]:
         f"Arm {pairing.arm} of two that were measured in turn ({order or 'nothing yet'}{anew}); the other is "
         f"run {pairing.partner}. Trial k of both was sent the same, with other first words."
     )
-    if decision is not None:
+    if pairing.purpose == "noise":
+        yield "Both arms are of the same target, so that how much its pairs differ is noise (`gate noise`)."
+    if decision is not None and pairing.purpose == "gate":
         yield (
             f"The gate said {decision.verdict} after {decision.pairs} pairs (looks after "
             f"{several(list(map(str, decision.looks)))}; tolerance {100 * decision.tolerance:g} %, limit "
@@ -152,7 +154,8 @@ def _sent(manifest: Manifest) -> Iterator[str]:
     yield from fitted_lines(workload, lengths)
     equal = "text" if workload.same == "text" else "number of tokens"
     how = f": {manifest.caching}" if manifest.caching else ""
-    yield f"Prompts have the same {equal} on every server. Cache {' and '.join(workload.cache)}{how}."
+    modes = dict.fromkeys(point.cache for point in manifest.points)
+    yield f"Prompts have the same {equal} on every server. Cache {' and '.join(modes)}{how}."
 
 
 def _dataset(manifest: Manifest, source: Source) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from benchsuite.report.units import several
 from benchsuite.types import Length, Lengths, Run, Spread, Summary, Workload
+from benchsuite.workload.points import points
 from benchsuite.workload.spreads import described
 
 _MADE_OF: Final = {
@@ -17,8 +18,10 @@ _MADE_OF: Final = {
 def asked_words(workload: Workload) -> str:
     """Lengths as they were asked: `prose, about 512 in, 100 to 500 (uniform) out`."""
     text = "" if workload.text == "random" else f"{workload.text}, "
-    outputs = several([*map(described, workload.output_tokens)])
-    return f"{text}{_lengths(workload.prompt_tokens)} in, {outputs} out"
+    found = points(workload)
+    prompts = dict.fromkeys(point.prompt_spread or point.prompt_tokens for point in found)
+    outputs = dict.fromkeys(point.output_spread or point.output_tokens for point in found)
+    return f"{text}{_lengths([*prompts])} in, {several([*map(described, outputs)])} out"
 
 
 def _lengths(values: Sequence[Length]) -> str:

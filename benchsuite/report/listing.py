@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from benchsuite.driver import BatchApi, Driver, HasMetrics, LoadsModels, ResetsCache, Setting, Tokenizes
+from benchsuite.errors import StoreError
 from benchsuite.observed import doors_of
 from benchsuite.report.points import Column, quantile
 from benchsuite.report.render import listing, table
@@ -124,22 +125,44 @@ def _unique_length(ids: Sequence[str]) -> int:
 
 
 _RECOVER: Final = "`benchsuite store recover`"
+_SEARCHES: Final = ("capacity search was cut off", "capacity searches were cut off")
 
 
 def unfinished_lines(runs: Sequence[RunDir]) -> Iterator[str]:
     """What to know of runs without a result: which are being measured, wait for a batch, were cut off."""
     live = [run_dir.run_id for run_dir in runs if run_dir.live]
     waiting = [run_dir.run_id for run_dir in runs if run_dir.waiting and run_dir.run_id not in live]
-    cut_off = [run_dir.run_id for run_dir in runs if run_dir.run_id not in {*live, *waiting}]
+    dead = [run_dir for run_dir in runs if run_dir.run_id not in {*live, *waiting}]
+    searches = [run_dir.run_id for run_dir in dead if _is_search(run_dir)]
+    cut_off = [run_dir.run_id for run_dir in dead if run_dir.run_id not in searches]
     for ids, one, many, advice in (
-        (live, "is being measured", "are being measured", ""),
-        (waiting, "waits for its batch", "wait for their batches", "`benchsuite batch resume` goes on"),
-        (cut_off, "was cut off", "were cut off", f"{_RECOVER} keeps what was recorded, --resume goes on"),
+        (live, "run is being measured", "runs are being measured", ""),
+        (
+            waiting,
+            "run waits for its batch",
+            "runs wait for their batches",
+            "`benchsuite batch resume` goes on",
+        ),
+        (
+            cut_off,
+            "run was cut off",
+            "runs were cut off",
+            f"{_RECOVER} keeps what was recorded, --resume goes on",
+        ),
+        (searches, *_SEARCHES, f"{_RECOVER} keeps the loads that were tried; a search begins anew"),
     ):
         if ids:
-            count = f"1 run {one}" if len(ids) == 1 else f"{len(ids)} runs {many}"
+            count = f"1 {one}" if len(ids) == 1 else f"{len(ids)} {many}"
             names = f"{', '.join(ids[:_NAMED])}{', …' if len(ids) > _NAMED else ''}"
             yield f"{count} ({names}){f': {advice}' if advice else ''}."
+
+
+def _is_search(run_dir: RunDir) -> bool:
+    """Was it a capacity search? A plan that can't be read says nothing."""
+    try:
+        return run_dir.plan().capacity
+    except StoreError:
+        return False
 
 
 KINDS: Final = ("self-hosted", "hosted", "other")

@@ -17,9 +17,11 @@ def markdown(run: Run, *, now: datetime | None = None, stages: Staged = (), turn
     if run.summaries:
         lines += [*_table(point_columns(run)), ""]
     for point, rows in stages:
-        lines += [escaped(stage_title(point, len(stages) > 1)), "", *_table(stage_columns(rows)), ""]
+        title = stage_title(point, [one for one, _ in stages])
+        lines += [escaped(title), "", *_table(stage_columns(rows)), ""]
+    talking = [point for point, _ in turns]
     for point, spoken in turns:
-        lines += [escaped(turn_title(point, len(turns) > 1)), "", *_table(turn_columns(spoken)), ""]
+        lines += [escaped(turn_title(point, talking)), "", *_table(turn_columns(spoken)), ""]
     told = [f"- {escaped(line)}" for _, line in warning_lines(run)]
     lines += [*told, ""] if told else []
     lines += [

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from benchsuite.money.gpus import AS_STATED, as_typed, find, nearest, price_of
 from benchsuite.report.units import dollars
 from benchsuite.types import Manifest, Price, Summary, TokenPrice
+from benchsuite.workload.places import place_of
 
 UNKNOWN = "unknown"
 COST = "cost_per_1k_usd"
@@ -25,7 +26,8 @@ def cost_clause(manifest: Manifest, row: Summary) -> str:
     if manifest.price is None:
         batch = " in batches" if manifest.token_price and manifest.token_price.batch else ""
         return f"{dollars(cost)} per 1,000 requests{batch}"
-    load = row.point.label if row.point.load == "offline" else f"at {row.point.label}"
+    load = place_of(row.point, manifest.points)
+    load = load if row.point.load == "offline" else f"at {load}"
     return f"{dollars(cost)} per 1,000 requests {load}; not at capacity"
 
 

@@ -5,10 +5,11 @@ from typing import Final
 
 from benchsuite.report.capacity import met_cell
 from benchsuite.report.checks import PASS_RATE, PASSED_COST, pass_cell, passed_cost_cell
-from benchsuite.report.hits import has_hits, hit_cell
+from benchsuite.report.hits import has_hits, hit_cell, hit_heading
 from benchsuite.report.money import cost_cell
 from benchsuite.report.units import NOTHING, duration, number, rounded
 from benchsuite.types import Estimate, Noun, Point, Run, Summary
+from benchsuite.workload.places import cache_words, output_words, prompt_words
 from benchsuite.workload.stages import lowest, peak
 
 
@@ -70,7 +71,7 @@ def point_columns(run: Run) -> tuple[Column, ...]:
     if talks:
         columns.append(column("conv/s", "done", cell=_rate("conversations_per_s"), drop=4))
     if has_hits(rows):
-        columns.append(column("cached", "/asked", cell=hit_cell, drop=2))
+        columns.append(column(*hit_heading(rows), cell=hit_cell, drop=2))
     if scheduled:
         columns.append(column("req/s", "done", cell=_rate("requests_per_s"), drop=4))
     if any("goodput_per_s" in row.rates for row in rows):
@@ -160,11 +161,13 @@ def _rate(name: str) -> Callable[[Summary], str]:
 
 def _axes(rows: Sequence[Summary]) -> list[Column]:
     """What varies from point to point; the load always."""
-    talks = any(row.point.talks for row in rows)
+    points = [row.point for row in rows]
+    talks = any(point.talks for point in points)
+    one_mode = len({point.cache for point in points}) < 2
     axes: tuple[tuple[tuple[str, ...], Callable[[Point], str]], ...] = (
-        (("prompt", "tokens"), lambda point: f"{point.prompt_tokens:,}"),
-        (("output", "tokens"), lambda point: f"{point.output_tokens:,}"),
-        (("shared", "asked"), _shared),
+        (("prompt", "tokens"), lambda point: prompt_words(point, points)),
+        (("output", "tokens"), lambda point: output_words(point, points)),
+        (("shared", "asked"), _shared) if one_mode else (("cache",), cache_words),
         (("answers",), lambda point: "streamed" if point.stream else "whole"),
         (("conv/s" if talks else "req/s", "asked"), _asked_rate),
         (("conv", "at once") if talks else ("in flight",), _slots),

@@ -27,7 +27,7 @@ def _which(progress: Progress) -> str:
     point = progress.point
     which = f"trial {progress.trial} of {progress.trials}" if progress.phase == "measure" else "warm-up"
     arm = f"{progress.arm} " if progress.arm else ""
-    return f"{arm}[{point.index + 1}/{progress.points}] {point.label}, {which}"
+    return f"{arm}[{point.index + 1}/{progress.points}] {progress.place or point.label}, {which}"
 
 
 def _state(progress: Progress) -> str:

@@ -1,13 +1,13 @@
 """A run in a terminal: who, what, one sentence, the table, what to know, what to type next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from benchsuite.errors import UsageError
 from benchsuite.report.batches import completion_lines, in_words
-from benchsuite.report.capacity import capacity_lines, capacity_sentence
+from benchsuite.report.capacity import capacity_lines, capacity_sentence, tries_told
 from benchsuite.report.checks import answer_words, passed_lines
 from benchsuite.report.lengths import asked_words, reached_lines
 from benchsuite.report.money import cost_clause, price_note
@@ -19,11 +19,12 @@ from benchsuite.report.timing import split_lines
 from benchsuite.report.turns import Talked, turn_columns, turn_title
 from benchsuite.report.units import duration, error_ms, number, several
 from benchsuite.shown import where_it_is
-from benchsuite.types import Manifest, Run, SelftestLevel, Summary, Warning, Workload
+from benchsuite.types import Manifest, Point, Run, SelftestLevel, Summary, Warning, Workload
 from benchsuite.workload import mix, replaying, talk
 from benchsuite.workload.arrivals import spaced
 from benchsuite.workload.datasets.language import items_of
 from benchsuite.workload.load import load, workload_digest
+from benchsuite.workload.places import beside_load, place_of
 from benchsuite.workload.stages import length_s
 
 FEWEST_TRIALS = 3
@@ -53,10 +54,10 @@ def screen(
     if run.summaries:
         parts += [table(point_columns(run), width=width, styled=styled), ""]
     for point, rows in stages:
-        title = words(f" {stage_title(point, len(stages) > 1)}", width=width, indent=1)
+        title = words(f" {stage_title(point, [one for one, _ in stages])}", width=width, indent=1)
         parts += [title, table(stage_columns(rows), width=width, styled=styled), ""]
     for point, spoken in turns:
-        title = words(f" {turn_title(point, len(turns) > 1)}", width=width, indent=1)
+        title = words(f" {turn_title(point, [one for one, _ in turns])}", width=width, indent=1)
         parts += [title, table(turn_columns(spoken), width=width, styled=styled), ""]
     # Of a search the loads are many, and what counts is where they end: `--how` has each one's split.
     lines = (*reached_lines(run), *_limits(run), *(() if run.capacity else split_lines(run)))
@@ -104,10 +105,9 @@ def target_line(manifest: Manifest) -> str:
 def workload_line(manifest: Manifest) -> str:
     """What was asked, and how much of it."""
     workload, points = manifest.workload, len(manifest.points)
-    lengths = f"{asked_words(workload)}, {several(list(workload.cache))} cache"
-    if workload.reasoning:
-        lengths += f", reasoning {workload.reasoning}"
-    lengths += "".join(f", {one}" for one in mix.told(workload))
+    modes: list[str] = list(dict.fromkeys(point.cache for point in manifest.points)) or [*workload.cache]
+    cache = f"{several(modes)} cache"
+    lengths = f"{asked_words(workload)}, {cache}"
     if conversation := talk.told(workload):
         lengths += f", {conversation}"
     if workload.bodies is not None:
@@ -116,23 +116,32 @@ def workload_line(manifest: Manifest) -> str:
         how = "a new line before each" if workload.salted else "word for word"
         lengths = f"{items_of(workload.dataset)}, {how}, {answer_words(workload)}"
     if workload.trace is not None:
-        lengths = f"{replaying.described(workload)}, {several(list(workload.cache))} cache"
-    if "shared" in workload.cache and (workload.hit_ratio or workload.groups > 1):
+        lengths = f"{replaying.described(workload)}, {cache}"
+    if "shared" in modes and (workload.hit_ratio or workload.groups > 1):
         lengths += f", shared: {replaying.sharing(workload)}"
+    if workload.bodies is None:
+        lengths += "".join(f", {one}" for one in _further(workload))
     if manifest.capacity:
-        each = f"{workload.requests:,} requests each"
-        return f"{workload_name(manifest)}: {lengths} · {points} load{'s' * (points != 1)} tried, {each}"
+        return f"{workload_name(manifest)}: {lengths} · {tries_told(manifest)}"
     trials = f"{points} point{'s' * (points != 1)} × {workload.trials} trial{'s' * (workload.trials != 1)}"
-    if workload.trace is not None and workload.requests is None and workload.seconds is None:
+    if workload.stages:
+        length = f"{length_s(workload.stages):g} s each"
+    elif workload.trace is not None and workload.requests is None and workload.seconds is None:
         length = f"{workload.trace.used:,} requests each"
     elif workload.requests is not None:
         length = f"{workload.requests:,} requests each"
     else:
-        length = f"{length_s(workload.stages) if workload.stages else workload.seconds:g} s each"
+        length = f"{workload.seconds:g} s each"
     if workload.arrivals != "poisson":
         length += f", {spaced(workload)}"
     name = workload_name(manifest)
     return f"{name}: {lengths} · {trials} of {length}"
+
+
+def _further(workload: Workload) -> tuple[str, ...]:
+    """What each request asks besides its text."""
+    reasoning = (f"reasoning {workload.reasoning}",) if workload.reasoning else ()
+    return *reasoning, *mix.told(workload)
 
 
 def workload_name(manifest: Manifest) -> str:
@@ -180,18 +189,19 @@ def sentence(run: Run) -> str:
     if not answered:
         return f"{who}: none of {asked:,} requests was answered ({run.verdict})."
     first = answered[0]
-    text = _first(who, first)
+    points = [row.point for row in run.summaries]
+    text = _first(who, first, points)
     best = max(answered, key=lambda row: _value(row, "output_tokens_per_s"))
     cost = f" {clause}." if (clause := cost_clause(manifest, best)) else ""
     if len(run.summaries) > 1:
         if best is not first:
-            text += f"; {number(best.rates['output_tokens_per_s'])} tokens/s {_with(best)}"
+            text += f"; {number(best.rates['output_tokens_per_s'])} tokens/s {_with(best, points)}"
         return f"{text} ({run.verdict}).{cost}"
     ok = sum(row.outcomes.get("ok", 0) for row in run.summaries)
     return f"{text}, {ok:,} of {asked:,} requests ok ({run.verdict}).{cost}"
 
 
-def _first(who: str, row: Summary) -> str:
+def _first(who: str, row: Summary, points: Sequence[Point]) -> str:
     if row.point.batch:
         return f"{who}: {in_words(row)}"
     lead = "ttft" if row.point.load == "closed" else "ttft_from_due"
@@ -206,13 +216,25 @@ def _first(who: str, row: Summary) -> str:
     if per_user is not None and per_user.value is not None:
         alone = row.point.concurrency == 1 and row.point.rate is None
         return f"{text} {number(per_user)} tokens/s for {'one' if alone else 'each'} user" + (
-            "" if alone else f" {_with(row)}"
+            _beside(row, points) if alone else f" {_with(row, points)}"
         )
-    return f"{text} {number(total)} tokens/s {_with(row)}"
+    return f"{text} {number(total)} tokens/s {_with(row, points)}"
 
 
-def _with(row: Summary) -> str:
-    """The load in running text."""
+def _with(row: Summary, points: Sequence[Point]) -> str:
+    """The load in running text, and what else tells the point apart."""
+    load = _load(row)
+    return f"{load}{_beside(row, points, load)}"
+
+
+def _beside(row: Summary, points: Sequence[Point], load: str = "") -> str:
+    """`, not streamed, 512 in`: what tells a point from others besides its load, as said; empty: nothing."""
+    unsaid = not row.point.stream and not load.endswith("not streamed")
+    whole = unsaid and any(point.stream for point in points)
+    return "".join(f", {one}" for one in (*["not streamed"] * whole, *beside_load(row.point, points)))
+
+
+def _load(row: Summary) -> str:
     if row.point.stages:
         return f"{'with' if row.point.load == 'closed' else 'at'} {row.point.label}"
     if row.point.load == "closed":
@@ -261,16 +283,8 @@ def _said(warning: Warning) -> tuple[str, str, str]:
 
 
 def point_name(run: Run, row: Summary) -> str:
-    """A point's load, and its lengths where they vary: `8 in flight, 512 in`."""
-    points, point = run.manifest.points, row.point
-    parts = [point.label]
-    if len({other.prompt_tokens for other in points}) > 1:
-        parts.append(f"{point.prompt_tokens:,} in")
-    if len({other.output_tokens for other in points}) > 1:
-        parts.append(f"{point.output_tokens:,} out")
-    if len({other.hit_ratio for other in points}) > 1 and point.hit_ratio is not None:
-        parts.append(f"{100 * point.hit_ratio:g} % shared")
-    return ", ".join(parts)
+    """A point's load, and its lengths and cache where they vary: `8 in flight, 512 in`."""
+    return place_of(row.point, run.manifest.points)
 
 
 def error_line(manifest: Manifest, now: datetime) -> str:

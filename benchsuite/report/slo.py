@@ -1,10 +1,11 @@
 """Whether the points of a run met the limits on their quantiles, in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from benchsuite.report.units import number
-from benchsuite.types import Estimate, Limit, Run, Summary
+from benchsuite.types import Estimate, Limit, Point, Run, Summary
+from benchsuite.workload.places import place_of
 from benchsuite.workload.slo import quantile_name
 
 Kept = Literal["met", "missed", "unclear", "unknown"]
@@ -36,15 +37,16 @@ def slo_lines(run: Run) -> Iterator[str]:
     for limit in slo.limits:
         asked = f"{limit.metric.upper()} {quantile_name(limit)} ≤ {limit.ms:g} ms{named}"
         rows = [row for row in run.summaries if not row.point.batch]
-        cells = [_cell(row, limit, where=len(rows) > 1) for row in rows]
+        points = [row.point for row in rows]
+        cells = [_cell(row, limit, points) for row in rows]
         if cells:
             yield f"SLO {asked}: {'; '.join(cells)}"
 
 
-def _cell(row: Summary, limit: Limit, *, where: bool) -> str:
+def _cell(row: Summary, limit: Limit, points: Sequence[Point]) -> str:
     """`430 ms ±20 at 8 in flight, met`."""
     found = reached(row, limit)
-    at = f" at {row.point.label}" if where else ""
+    at = f" at {place_of(row.point, points)}" if len(points) > 1 else ""
     word = kept(row, limit)
     if found is None or (word == "unknown" and not found.n):
         return f"not known{at}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from benchsuite.report.units import rounded
 from benchsuite.types import Run, Summary
+from benchsuite.workload.places import place_of
 
 _PARTS = (
     ("server_load", "load"),
@@ -49,4 +50,4 @@ def split_lines(run: Run) -> Iterator[str]:
     """Every point's line, where there is one, with its load where there are several."""
     for row in run.summaries:
         if line := split_line(row):
-            yield line if len(run.summaries) == 1 else f"{row.point.label}: {line}"
+            yield line if len(run.summaries) == 1 else f"{place_of(row.point, run.manifest.points)}: {line}"

@@ -10,15 +10,18 @@ from benchsuite.report.points import Column
 from benchsuite.report.render import table, words
 from benchsuite.report.screen import short_id
 from benchsuite.report.units import dollars, number, rounded
-from benchsuite.trend import NEEDED_FOR_STEPS, TIME, Line, Spot, Step, Trend
+from benchsuite.stats.changes import FRESH
+from benchsuite.trend import NEEDED_FOR_STEPS, TIME, Line, Spot, Step, Trend, unseen
 from benchsuite.types import Estimate
+from benchsuite.workload.places import place_of
 
 _BARS = "▁▂▃▄▅▆▇█"
-_LEAST_CHANGE = 0.001
+_LEAST_SPAN = 0.05
+"""A sparkline's whole height is at least this share of the lowest value, so that noise doesn't fill it."""
 _SMALL = 0.0005
 _CSV = (
     *("metric", "unit", "better", "prompt_tokens", "output_tokens", "concurrency", "rate", "at", "started"),
-    *("server", "runs", "value", "change", "step"),
+    *("server", "runs", "value", "change", "step", "cache", "hit_ratio", "stream"),
 )
 
 
@@ -58,29 +61,48 @@ def trend_csv(found: Trend) -> str:
     writer.writerow(_CSV)
     for line in found.lines:
         point = line.point
-        for spot in line.spots:
+        young = line.fresh.at if line.fresh else None
+        for at, spot in enumerate(line.spots):
             writer.writerow(
                 [
                     *(line.metric, line.unit, line.better, point.prompt_tokens, point.output_tokens),
                     *(point.concurrency, point.rate, spot.at, spot.when, spot.server, " ".join(spot.runs)),
-                    *(spot.value, spot.change, "yes" if spot.step else "no"),
+                    *(spot.value, spot.change, "yes" if spot.step else "fresh" if at == young else "no"),
+                    *(point.cache, point.hit_ratio, point.stream),
                 ]
             )
     return text.getvalue()
 
 
 def sentence(found: Trend) -> str:
-    """What moved, each step with its size and its place; else that nothing is known to have."""
-    told = [
-        f"{name_of(found, line)} {moved(line, step)} at {called(line.spots[step.at])}"
-        for line in found.lines
-        for step in line.steps
-    ]
+    """What moved, each step with its size and its place; else what can't be known to have."""
+    told = []
+    for line in found.lines:
+        name = name_of(found, line)
+        told += [f"{name} {moved(line, step)} at {_which(line.spots[step.at])}" for step in line.steps]
+        if line.fresh:
+            newest = f"newest {len(line.spots) - line.fresh.at} numbers"
+            place = _which(line.spots[line.fresh.at])
+            told.append(
+                f"{name} {moved(line, line.fresh)} in the {newest}, from {place}: a step if they stay"
+            )
     if told:
         return f"{'; '.join(told)}."
     if max(len(line.spots) for line in found.lines) < NEEDED_FOR_STEPS:
         return f"Too few numbers to tell a step from chance: that takes {NEEDED_FOR_STEPS}."
-    return "No step in any metric: nothing moved more than chance does."
+    return f"No step seen in any metric; {_blind(found, 'one')}."
+
+
+def _blind(found: Trend, step: str) -> str:
+    """Of how many of the newest numbers nothing can be said yet."""
+    count = max(map(unseen, found.lines))
+    newest = "with the newest number" if count == 1 else f"in the newest {count} numbers"
+    return f"{step} that begins {newest} can't be seen yet"
+
+
+def _which(spot: Spot) -> str:
+    """What it is called; a run also by its id, as several may be of one minute."""
+    return called(spot) if spot.at else f"{called(spot)} (run {short_id(spot.runs[0])})"
 
 
 def name_of(found: Trend, line: Line) -> str:
@@ -88,20 +110,15 @@ def name_of(found: Trend, line: Line) -> str:
     points = dict.fromkeys(each.point for each in found.lines)
     if len(points) == 1:
         return title(line.metric)
-    parts = [line.point.label]
-    for field, word in (("prompt_tokens", "in"), ("output_tokens", "out")):
-        if len({getattr(point, field) for point in points}) > 1:
-            parts.append(f"{getattr(line.point, field):,} {word}")
-    return f"{title(line.metric)} at {', '.join(parts)}"
+    return f"{title(line.metric)} at {place_of(line.point, points)}"
 
 
 def sparkline(line: Line) -> str:
-    """The values from lowest to highest as bars, one a number; all the same where they hardly differ."""
+    """The values from lowest to highest as bars, one a number; low ones where they hardly differ."""
     values = [spot.value for spot in line.spots]
-    low, high = min(values), max(values)
-    if high / low - 1 < _LEAST_CHANGE:
-        return _BARS[0] * len(values)
-    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
+    low = min(values)
+    span = max(max(values) - low, _LEAST_SPAN * low)
+    return "".join(_BARS[round((value - low) / span * (len(_BARS) - 1))] for value in values)
 
 
 def notes(found: Trend) -> Iterator[str]:
@@ -116,6 +133,15 @@ def notes(found: Trend) -> Iterator[str]:
         yield f"{found.unlabelled} more without a known {found.over}"
     if any(line.steps for line in found.lines):
         yield "a step is improbable by chance (p < 1 %, Pettitt); it warns → `benchsuite ab` measures it"
+    if any(line.fresh for line in found.lines):
+        yield (
+            f"◁ the newest numbers all lie beyond those before, which chance does in less than "
+            f"{100 * FRESH:g} %; it warns → more runs, or `benchsuite ab`"
+        )
+    if max(len(line.spots) for line in found.lines) >= NEEDED_FOR_STEPS:
+        if any(line.steps or line.fresh for line in found.lines):
+            yield _blind(found, "a step")
+        yield "a step that hardly exceeds the noise takes seven numbers or more on each side, or isn't seen"
 
 
 def shown_value(line: Line, value: float) -> str:
@@ -132,14 +158,17 @@ def _columns(found: Trend, line: Line) -> list[Column]:
         columns.insert(0, (found.over, [called(spot) for spot in spots], True))
     if len({spot.server for spot in spots}) > 1 or found.over == TIME:
         columns.append(("server", [spot.server for spot in spots], True))
+    if found.over == TIME:
+        columns.insert(1, ("run", [short_id(spot.runs[0]) for spot in spots], True))
     if any(len(spot.runs) > 1 for spot in spots):
         columns.append(("runs", [f"{len(spot.runs)}" for spot in spots], False))
     columns.append((title(line.metric), [shown_value(line, spot.value) for spot in spots], False))
     columns.append(("change", [_change(spot.change) for spot in spots], False))
-    steps = {step.at: step for step in line.steps}
-    if steps:
-        marks = [f"◀ {moved(line, steps[at])}" if at in steps else "" for at in range(len(spots))]
-        columns.append(("step", marks, True))
+    marks = {step.at: f"◀ {moved(line, step)}" for step in line.steps}
+    if line.fresh:
+        marks[line.fresh.at] = f"◁ {moved(line, line.fresh)}"
+    if marks:
+        columns.append(("step", [marks.get(at, "") for at in range(len(spots))], True))
     return [
         Column(heading=(name,), cells=tuple(cells), left=left, whole=name != "server")
         for name, cells, left in columns

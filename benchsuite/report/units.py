@@ -47,8 +47,11 @@ def half_width(estimate: Estimate) -> float | None:
     return (estimate.high - estimate.low) / 2
 
 
-def number(estimate: Estimate | None, *, unit: str = "", interval: bool = False) -> str:
-    """An estimate in one cell: `88 ms ±5`, `n<368` with too few samples, `–` where there is none."""
+def number(estimate: Estimate | None, *, unit: str = "", interval: bool = False, more: int = 0) -> str:
+    """An estimate in one cell: `88 ms ±5`, `n<368` with too few samples, `–` where there is none.
+
+    `more`: so many digits more than usual.
+    """
     if estimate is None:
         return NOTHING
     if estimate.value is None:
@@ -56,7 +59,7 @@ def number(estimate: Estimate | None, *, unit: str = "", interval: bool = False)
     value, half = estimate.value, half_width(estimate)
     if unit == "ms" and value >= _MS_PER_LONG:
         unit, value, half = "s", value / 1000, None if half is None else half / 1000
-    text = rounded(value, half) + (f" {unit}" if unit else "")
+    text = rounded(value, half, digits=3 + more, decimals=2 + more) + (f" {unit}" if unit else "")
     return f"{text} {spread(value, half)}" if interval and half is not None else text
 
 
@@ -73,14 +76,14 @@ def error_ms(ms: float) -> str:
     return rounded(ms, digits=2, decimals=3)
 
 
-def dollars(estimate: Estimate | None, *, interval: bool = False) -> str:
-    """A price: `$0.021`, `$2.10`, `$13`; with `interval` `$2.10 ±0.04`."""
+def dollars(estimate: Estimate | None, *, interval: bool = False, more: int = 0) -> str:
+    """A price: `$0.021`, `$2.10`, `$13`; with `interval` `$2.10 ±0.04`; `more`: so many digits more."""
     if estimate is None or estimate.value is None:
         return NOTHING
     value, half = estimate.value, half_width(estimate)
     # Cents below ten dollars, two digits below a cent.
-    decimals = 0 if round(value, 2) >= 10 else max(2, 1 - _order(value))
-    text = f"${rounded(value, half, decimals=decimals)}"
+    decimals = more + (0 if round(value, 2) >= 10 else max(2, 1 - _order(value)))
+    text = f"${rounded(value, half, digits=3 + more, decimals=decimals)}"
     return f"{text} {spread(value, half, decimals=decimals)}" if interval and half is not None else text
 
 

@@ -15,10 +15,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from benchsuite.types import Noun
+from benchsuite.types.capacity import By
 
 LEAST_REQUESTS = 1_000
 _LEAST_MISSES = 20
 """A level has requests enough that so many of them may miss."""
+
+SLOT_FILLS = 3
+"""A server is full when so many requests for each of its slots were sent."""
+_LEAST_FILLING = 100
 
 _OCTAVES_DOWN, _OCTAVES_UP = 8, 14
 _NEAR_RUNGS = 2.5
@@ -56,6 +61,22 @@ class Try(Noun, frozen=True, kw_only=True):
 def requests_needed(share: float) -> int:
     """How many requests a level has, by default: 1,000, or so many that 20 of them may miss."""
     return max(LEAST_REQUESTS, math.ceil(round(_LEAST_MISSES / (1 - share), 6)))
+
+
+def filling(by: By, load: float, slots: int | None) -> int:
+    """How many requests warm a level up, as they find a server that isn't full yet.
+
+    By concurrency three for each in flight, so a high load has more of them than a low one; by rate three for
+    each slot of the server, and at least 100 (slots None: it doesn't say how many it has).
+    """
+    if by == "concurrency":
+        return SLOT_FILLS * round(load)
+    return max(_LEAST_FILLING, SLOT_FILLS * (slots or 0))
+
+
+def levels(searches: int) -> int:
+    """About how many loads are tried: eight in the first search, four in each further one."""
+    return 4 * searches + 4
 
 
 def rates(base: float, within: float) -> tuple[float, ...]:

@@ -4,20 +4,32 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchsuite.stats.columns import ABSENT, Bools, Columns
+from benchsuite.stats.talks import first_turns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def shares(table: "pa.Table", trials: Sequence[Columns], *, reset: bool) -> dict[str, float | None]:
+def shares(
+    table: "pa.Table", trials: Sequence[Columns], *, reset: bool, first_only: bool = False
+) -> dict[str, float | None]:
     """Cached over all prompt tokens of answered requests: `hit_ratio` reached, `hit_ratio_asked` planned.
 
     Asked is what a cache that forgets nothing would hold: of a prefix group what its requests before had of
     the prefix, those of the warm-up (trial 0 of `table`) among them, unless the cache was emptied since
-    (`reset`: before each trial). None: the server doesn't report it, or it wasn't planned.
+    (`reset`: before each trial). `first_only`: of the first turns of conversations alone. None: the server
+    doesn't report it, or it wasn't planned.
     """
-    known = [each.ok & (each.cached_tokens != ABSENT) & (each.prompt_tokens > 0) for each in trials]
-    counted = [each.ok & (each.asked_cached_tokens != ABSENT) & (each.prompt_tokens > 0) for each in trials]
+    answered = [each.ok & (each.prompt_tokens > 0) for each in trials]
+    if first_only:
+        answered = [some & first_turns(each) for each, some in zip(trials, answered, strict=True)]
+    known = [some & (each.cached_tokens != ABSENT) for each, some in zip(trials, answered, strict=True)]
+    counted = [
+        some & (each.asked_cached_tokens != ABSENT) for each, some in zip(trials, answered, strict=True)
+    ]
+    if any((some & first_turns(each)).any() for each, some in zip(trials, counted, strict=True)):
+        # Later turns with the server's own answers have no plan, and are left out of both.
+        known = [some & planned for some, planned in zip(known, counted, strict=True)]
     reached = sum(int(each.cached_tokens[some].sum()) for each, some in zip(trials, known, strict=True))
     asked, seen = 0, _warmed(table)
     for each, some in zip(trials, counted, strict=True):

@@ -45,7 +45,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
     """A trial's window; None: nothing was sent, or it has no length.
 
-    Closed loop: from the send that first puts C in flight to the last send. Open loop: from one
+    Closed loop: from the send that first puts C in flight (and the end of a warm-up that went straight on)
+    to the last send. Open loop: from one
     E2E (p95) after the first due, when as many end as begin, to the last due. Offline: first send
     to last end. With fewer than two rounds of requests, or less than half of the schedule's span
     left, the whole trial. Stages: all of them, ramps and idle times included. Conversations: while as many
@@ -66,7 +67,8 @@ def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
     elif point.load == "closed":
         slots = point.concurrency or 1
         if len(sent) >= _ROUNDS * slots:
-            window = Window(start_ns=int(sent[slots - 1]), end_ns=_last_send_ns(info, sent))
+            start_ns = max(int(sent[slots - 1]), info.alone_ns)
+            window = Window(start_ns=start_ns, end_ns=_last_send_ns(info, sent))
     elif point.load == "open":
         window = _steady_open(columns) or whole
     else:

@@ -1,5 +1,7 @@
 """Rules about what was sent and what came back: lengths, caches, reasoning, events, speculation."""
 
+import math
+
 from benchsuite.stats.facts import Facts
 from benchsuite.stats.lengths import prompt_tolerance
 from benchsuite.stats.warned import Level, level, percent, warning
@@ -11,6 +13,8 @@ BLOCK_TOKENS = 32
 
 LARGE_BLOCKS_TOKENS = (64, 128)
 """Larger blocks (vLLM has 128 on a CPU) explain more, where what was found is a multiple of them."""
+
+_BLOCKS_TOKENS = (16, 32, *LARGE_BLOCKS_TOKENS)
 
 _EXPLAINED = 0.02
 """So far off its plan a hit ratio may be and still be the plan's, not the server's."""
@@ -128,7 +132,8 @@ def cache_warm(facts: Facts) -> Warning | None:
 def cache_shared(facts: Facts) -> Warning | None:
     """A share of prompt tokens from the cache that isn't the plan's, or a plan that isn't what was asked.
 
-    The worse of both; where they are as bad, what the server did.
+    The worse of both; where they are as bad, what the server did. Of conversations the ratio asked is that of
+    first turns.
     """
     best = facts.best_hit_ratio
     hit = facts.hit_ratio if facts.hits_asked is None else facts.hits_reached
@@ -144,7 +149,10 @@ def cache_shared(facts: Facts) -> Warning | None:
 
 def _planned(facts: Facts, hit: float) -> Warning | None:
     """Prompts of which no cache could hold what was asked: too short ones, or too many groups for them."""
-    asked, planned = facts.point.hit_ratio, facts.hits_asked
+    asked, planned, whose = facts.point.hit_ratio, facts.hits_asked, "prompt tokens"
+    if facts.point.talks and facts.first_hits_reached is not None:
+        # Later turns find what was said before as well, and nobody asked how much that is.
+        hit, planned, whose = facts.first_hits_reached, facts.first_hits_asked, "first turns' prompt tokens"
     if asked is None or planned is None:
         return None
     off = abs(planned - asked)
@@ -154,7 +162,7 @@ def _planned(facts: Facts, hit: float) -> Warning | None:
     if bad is None:
         return None
     text = (
-        f"{percent(hit)} of prompt tokens came from the cache, {percent(asked)} were asked for: these "
+        f"{percent(hit)} of {whose} came from the cache, {percent(asked)} were asked for: these "
         f"lengths and groups allow no nearer share than {percent(planned)}"
     )
     if planned > asked:
@@ -168,10 +176,10 @@ def _reached(facts: Facts, hit: float, best: float) -> Warning | None:
     """A shared prefix that wasn't found in the cache, or more than it.
 
     Servers cache whole blocks, and part of the chat template may follow the prompt: what the best request
-    found is enough where that explains what it lacks. Of a trace it is only told: there it is what was to be
-    found out.
+    found is enough where that explains what it lacks, and told. Of a trace it is only told: there it is what
+    was to be found out.
     """
-    whole = facts.point.prompt_tokens
+    whole = (facts.point.talks and facts.prompt_tokens) or facts.point.prompt_tokens
     planned = (facts.workload.shared_tokens or whole // 2) / whole
     if facts.hits_asked is not None:
         planned = facts.hits_asked
@@ -182,11 +190,13 @@ def _reached(facts: Facts, hit: float, best: float) -> Warning | None:
         advice = "the rest was forgotten, or asked again too soon" if missed else "it forgot nothing"
         return warning("cache_shared", "told", text, advice, hit_ratio=hit, asked=planned)
     least = max(0.0, shared - facts.overhead - BLOCK_TOKENS) / whole
-    asked = best if _whole_blocks(best * whole, shared) else min(planned, max(best, least))
-    if facts.cache_reset:
-        # Each trial begins with an empty cache: the first of each slot find nothing.
-        asked *= 1 - min(1.0, facts.in_flight * facts.workload.trials / facts.ok)
+    large = _whole_blocks(best * whole, shared, LARGE_BLOCKS_TOKENS)
+    asked = best if large else min(planned, max(best, least))
+    # Where each trial begins with an empty cache the first of each slot find nothing.
+    emptied = min(1.0, facts.in_flight * facts.workload.trials / facts.ok) if facts.cache_reset else 0.0
+    asked *= 1 - emptied
     text = f"{percent(hit)} of prompt tokens came from the cache, {percent(planned)} are shared"
+    bad: Level | None
     if bad := level(asked - hit, 0.02, 0.05):
         advice = "give the server more cache, switch its prefix cache on, or send more --requests"
         if not best:
@@ -196,14 +206,21 @@ def _reached(facts: Facts, hit: float, best: float) -> Warning | None:
         bad, advice = "suspect", f"ask for longer prompts; {_TOO_SHORT}"
     elif bad := level(hit - planned, 0.02, 0.05):
         advice = "leave --nonce out, so that what isn't shared is new"
+    elif planned * (1 - emptied) - hit > _EXPLAINED:
+        bad, block = "told", _whole_blocks(best * whole, shared, _BLOCKS_TOKENS)
+        text += f": blocks of {block} tokens" if block else ": whole blocks, and the chat template's end,"
+        text += " allow no more of such prompts"
+        needed = math.ceil((block or BLOCK_TOKENS + facts.overhead) / _EXPLAINED)
+        advice = f"ask for prompts of {needed:,} tokens or more, of which that is 2 % at most"
     else:
         return None
     return warning("cache_shared", bad, text, advice, hit_ratio=hit, asked=planned)
 
 
-def _whole_blocks(found: float, shared: int) -> bool:
-    """Is what was found as many large blocks as the prefix holds, to a token?"""
-    return any(shared >= block and abs(found - shared // block * block) <= 1 for block in LARGE_BLOCKS_TOKENS)
+def _whole_blocks(found: float, shared: int, sizes: tuple[int, ...]) -> int:
+    """The size of blocks of which the prefix holds as many as were found, to a token; 0: none of these."""
+    fitting = (size for size in sizes if shared >= size and abs(found - shared // size * size) <= 1)
+    return next(fitting, 0)
 
 
 def _untold(code: str) -> Warning:

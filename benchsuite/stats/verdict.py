@@ -90,7 +90,15 @@ def _measure(
         verdict="valid",
         warnings=(),
     )
-    return summary, facts_of(summary, trials, conditions)
+    facts = facts_of(summary, trials, conditions)
+    if point.talks:
+        firsts = hits.shares(table, columns, reset=conditions.cache_reset, first_only=True)
+        known = {
+            "first_hits_reached": firsts["hit_ratio"],
+            "first_hits_asked": firsts["hit_ratio_asked"],
+        }
+        facts = msgspec.structs.replace(facts, **known)
+    return summary, facts
 
 
 def _costs(

@@ -17,7 +17,8 @@ class Progress(Noun, frozen=True, kw_only=True):
     """How a trial is going; None: not known yet. `total`/`total_s`: what it will stop at.
 
     `waits_s`: for how long a slot that the server refused still waits, as the server asked. `left_s`: what
-    is left of all that the run measures, about. `arm`: of two that are measured in turn.
+    is left of all that the run measures, about. `arm`: of two that are measured in turn. `place`: what the
+    point is called beside the run's others; empty: by its load.
     """
 
     point: Point
@@ -38,3 +39,4 @@ class Progress(Noun, frozen=True, kw_only=True):
     waits_s: float = 0.0
     left_s: float | None = None
     arm: str = ""
+    place: str = ""

@@ -12,6 +12,7 @@ from itertools import count, islice, repeat, takewhile
 
 from benchsuite.types import Point, Workload
 from benchsuite.workload.draw import Draw
+from benchsuite.workload.points import own_instants
 from benchsuite.workload.spreads import most
 from benchsuite.workload.stages import at_start, instants_s
 
@@ -25,9 +26,9 @@ def warm_up_count(workload: Workload, point: Point) -> int:
     """How many requests warm a point up, at least, before anything is measured.
 
     Closed loop: two for each slot. Open loop: the arrivals of two seconds (or of the workload's
-    warm-up seconds if longer), four or more. Stages: for the load that they begin with.
-    One conversation or more for each group of prompts that begin alike. Never more than the
-    workload's cap, except that each slot gets one.
+    warm-up seconds if longer), four or more, but of a trace no more than its rows. Stages: for the
+    load that they begin with. One conversation or more for each group of prompts that begin alike.
+    Never more than the workload's cap, except that each slot gets one.
     """
     point = at_start(point)
     if point.load == "batch-api":
@@ -36,6 +37,8 @@ def warm_up_count(workload: Workload, point: Point) -> int:
         wanted = 2 * (point.concurrency or 1)
     elif point.load == "open":
         wanted = max(4, math.ceil((point.rate or 0.0) * max(2.0, workload.warm_up_seconds)))
+        if workload.trace is not None and workload.trace.used and own_instants(workload, point):
+            wanted = min(wanted, max(4, workload.trace.used))
     else:
         wanted = min(workload.requests or _OFFLINE_WARM_UP, 2 * (point.concurrency or _OFFLINE_WARM_UP // 2))
     if point.cache == "shared":

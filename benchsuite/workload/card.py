@@ -44,7 +44,12 @@ def card(workload: Workload) -> tuple[tuple[str, str], ...]:
 def measured_s(workload: Workload) -> float | None:
     """Seconds of measuring in all, without warm-up; None where requests decide when a trial stops."""
     seconds = length_s(workload.stages) if workload.stages else workload.seconds
-    return None if seconds is None else seconds * workload.trials * len(points(workload))
+    return None if seconds is None else seconds * workload.trials * len(points(workload)) * _runs(workload)
+
+
+def _runs(workload: Workload) -> int:
+    """How many runs the workload's own models and settings of the engine make."""
+    return max(1, len(workload.models)) * math.prod(map(len, workload.engine.values()))
 
 
 def _prompt(workload: Workload) -> str:
@@ -104,12 +109,13 @@ def _sweep(workload: Workload) -> str:
 
 def _listed(point: Listed) -> str:
     """What a listed point says of itself."""
-    said = msgspec.structs.asdict(point).items()
-    return ", ".join(
+    said = {name: value for name, value in msgspec.structs.asdict(point).items() if value is not None}
+    streamed = said.pop("stream", None)
+    parts = [
         f"{name.replace('_', ' ')} {described(value) if isinstance(value, Spread) else value}"
-        for name, value in said
-        if value is not None
-    )
+        for name, value in said.items()
+    ]
+    return ", ".join([*parts, *([] if streamed is None else ["streamed" if streamed else "not streamed"])])
 
 
 def _cache(workload: Workload) -> str:
@@ -167,6 +173,8 @@ def _stop(workload: Workload) -> str:
 def _trials(workload: Workload) -> str:
     number = len(points(workload))
     text = f"{workload.trials} for each of {number} points" if number > 1 else f"{workload.trials}"
+    if (runs := _runs(workload)) > 1:
+        text += f", in each of {runs} runs"
     seconds = measured_s(workload)
     if seconds is None:
         return text

@@ -15,6 +15,7 @@ from typing import Any, Final
 from benchsuite.errors import UsageError
 from benchsuite.types import Check, Workload
 from benchsuite.workload.draw import Item
+from benchsuite.workload.faults import at
 
 Judge = Callable[[str, str], bool]
 """An answer and what is expected of it (empty: what the check itself says) → did it pass?"""
@@ -45,6 +46,7 @@ def refuse(workload: Workload, where: str) -> None:
     check = workload.check
     if check is None:
         return
+    where = at(where, "[check]:")
     kind, own = check.kind, workload.dataset is None
     if kind == "choice" and len(check.choices) < 2:
         raise UsageError(f'{where}a check "choice" takes the choices, two or more: --check "choice:yes|no"')

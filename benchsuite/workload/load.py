@@ -120,6 +120,8 @@ def overridden(workload: Workload, **asked: Unpack[Changes]) -> Workload:
         field: schema.read(field, value, field.replace("_", " ")) for field, value in given.items()
     }
     check_unlisted(workload, changes)
+    if "text" in given and ("dataset" in given or workload.dataset is not None) and "trace" not in given:
+        raise UsageError("a dataset's prompts are texts of their own: leave text out, or the dataset")
     for one, other, unset in (("concurrency", "rate", ()), ("requests", "seconds", None)):
         if (one in changes) != (other in changes):
             changes[other if one in changes else one] = unset

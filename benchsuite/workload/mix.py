@@ -51,9 +51,9 @@ def told(workload: Workload) -> tuple[str, ...]:
     """The same in words, a few each: form, tools, further members by name, models with their shares."""
     found = ["JSON of a schema"] if workload.json_schema else []
     if workload.tools.startswith("["):
-        functions = [tool.get("function", {}) for tool in msgspec.json.decode(workload.tools)]
-        names = ", ".join(str(one.get("name")) for one in functions)
-        found.append(f"tools {names}" if len(functions) <= _NAMED else f"{len(functions)} tools")
+        tools = msgspec.json.decode(workload.tools)
+        names = ", ".join(str(tool.get("function", tool).get("name") or tool.get("type")) for tool in tools)
+        found.append(f"tools {names}" if len(tools) <= _NAMED else f"{len(tools)} tools")
     elif workload.tools:
         found.append(f"the tools of {workload.tools}")
     if workload.extra.startswith("{"):

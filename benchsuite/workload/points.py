@@ -7,6 +7,7 @@ from typing import Any
 
 from benchsuite.errors import UsageError
 from benchsuite.types import CacheMode, Length, Listed, Point, Spread, Workload
+from benchsuite.workload.faults import at
 from benchsuite.workload.spreads import least, mean, most
 
 _AXES = ("prompt tokens", "output tokens", "rate", "concurrency", "cache", "hit ratio", "stream")
@@ -68,31 +69,48 @@ def check_points(workload: Workload, where: str) -> None:
         raise UsageError(f"{where}{error}") from None
     if workload.time_scale != 1 and workload.trace and not any(own_instants(workload, one) for one in found):
         raise UsageError(
-            f"{where}time_scale is for a trace's own instants: leave it out, or rate, concurrency and stages"
+            f"{at(where, '[load]')}time_scale is for a trace's own instants: leave it out, or rate, "
+            "concurrency and stages"
         )
     for point in found:
-        if said := _refused(workload, point):
-            raise UsageError(f"{where}{said}")
+        if refused := _refused(workload, point):
+            place, said = refused
+            listed = f"{where}[sweep] points no. {point.index + 1}: "
+            raise UsageError(f"{listed if workload.listed else at(where, f'{place}:')}{said}")
 
 
-def _refused(workload: Workload, point: Point) -> str:
-    """Why a point's cache makes no sense: what is shared needs a mode that shares; empty: it does."""
+def _refused(workload: Workload, point: Point) -> tuple[str, str] | None:
+    """Where in a file it stands and why, if a point's cache makes no sense; None: it does."""
+    ratio, mode = "[cache] hit_ratio", "[cache] mode"
     if point.hit_ratio is not None and point.cache != "shared":
-        return 'hit_ratio goes with the cache mode "shared"'
+        return ratio, 'hit_ratio goes with the cache mode "shared"'
     if point.hit_ratio is not None and workload.shared_tokens:
-        return "say how much is shared: either shared_tokens or a hit_ratio"
+        return ratio, "say how much is shared: either shared_tokens or a hit_ratio"
     if workload.trace and point.cache == "warm":
-        return 'the prompts of a trace differ in length: the cache can be "cold" or "shared"'
+        return mode, 'the prompts of a trace differ in length: the cache can be "cold" or "shared"'
     if workload.batch and point.cache == "warm":
-        return "a batch isn't warmed up: the cache can be cold or shared"
+        return mode, "a batch isn't warmed up: the cache can be cold or shared"
+    if point.prompt_spread and point.cache == "warm":
+        alone = (
+            'a warm cache is asked one prompt again and again: give one length, or the cache mode "shared"'
+        )
+        return mode, alone
     # 0: as each row of a file says.
     shortest: float = 0 if workload.trace else point.prompt_tokens
     if point.prompt_spread:
         shortest = max(1.0, least(point.prompt_spread))
     if point.cache == "shared" and shortest and workload.shared_tokens >= shortest:
         tokens = workload.shared_tokens
-        return f"{tokens} shared tokens leave nothing of a prompt of {shortest:g} that is its own"
-    return ""
+        nothing = f"{tokens} shared tokens leave nothing of a prompt of {shortest:g} that is its own"
+        return "[cache] shared_tokens", nothing
+    return None
+
+
+def side_by_side(workload: Workload) -> tuple[str, ...]:
+    """What a workload has lists of that its points zip or cross; none where points are listed."""
+    if workload.listed:
+        return ()
+    return tuple(name for name, axis in zip(_AXES, _axes_of(workload), strict=True) if len(axis) > 1)
 
 
 def check_unlisted(workload: Workload, fields: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from benchsuite.types import Check, Limit, Listed, LoadStage, Share, Source, Spread
+from benchsuite.workload.faults import Fault, within
 
 Reader = Callable[[object], object]
 """Turns a value from a file into a field's value, or raises ValueError("must be …")."""
@@ -141,6 +142,20 @@ def as_json(kind: type, what: str) -> Reader:
     return read
 
 
+def tools(value: object) -> str:
+    """Tools as the JSON text that is sent, or a .json file's name; a function has to have a name."""
+    what = 'a list of tools in the OpenAI form: { type = "function", function = { name = "look_up" } }'
+    found = as_json(list, what)(value)
+    assert isinstance(found, str)
+    for tool in [] if found.endswith(".json") else json.loads(found):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        named = isinstance(function, dict) and isinstance(function.get("name"), str)
+        # What else a server may know by its type is its own business.
+        if not named and not (isinstance(tool, dict) and tool.get("type") not in {None, "function"}):
+            raise Fault(f"must be {what}", tool)
+    return found
+
+
 def fields(value: object, readers: Mapping[str, Reader], what: str) -> dict[str, Any]:
     """The members of an inline table, each by its reader; unknown ones are refused with the nearest."""
     if not isinstance(value, dict):
@@ -153,7 +168,18 @@ def fields(value: object, readers: Mapping[str, Reader], what: str) -> dict[str,
         try:
             found[key.replace("-", "_")] = readers[key](inner)
         except ValueError as error:
-            raise ValueError(f"has a {key} that {error}") from None
+            raise within(f"has a {key} that", inner, error) from None
+    return found
+
+
+def each(values: list[Any] | tuple[Any, ...], one: Callable[[Any], Any]) -> list[Any]:
+    """Each of several read by `one`; a fault says which it is of, from 1."""
+    found = []
+    for index, value in enumerate(values, 1):
+        try:
+            found.append(one(value))
+        except ValueError as error:
+            raise within(f"no. {index}", value, error) from None
     return found
 
 
@@ -260,15 +286,16 @@ def stages(value: object) -> tuple[LoadStage, ...]:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"must be a list of tables such as {what}")
     known = {"seconds": positive, "rate": _ramp(not_negative), "concurrency": _ramp(whole(0))}
-    found = []
-    for one in value:
+
+    def stage_of(one: object) -> LoadStage:
         if isinstance(one, LoadStage):
-            found.append(one)
-            continue
+            return one
         stage = fields(one, known, what)
         if "seconds" not in stage or ("rate" in stage) == ("concurrency" in stage):
-            raise ValueError(f"must have seconds and either a rate or a concurrency each: {what}")
-        found.append(LoadStage(**stage))
+            raise ValueError(f"must have seconds and either a rate or a concurrency: {what}")
+        return LoadStage(**stage)
+
+    found = each(value, stage_of)
     if len({stage.rate is None for stage in found}) > 1:
         raise ValueError("must be all by rate or all by concurrency")
     if not any(max(stage.rate or stage.concurrency or (0, 0)) for stage in found):
@@ -331,7 +358,16 @@ def limits(value: object) -> tuple[Limit, ...]:
     """Limits on quantiles: a table such as { ttft_p95 = 500 } in milliseconds."""
     if not isinstance(value, dict):
         raise ValueError("must be a table such as { ttft_p95 = 500 }")
-    return tuple(limit(key, positive(inner)) for key, inner in value.items())
+    found = []
+    for key, inner in value.items():
+        try:
+            found.append(limit(key, positive(inner)))
+        except ValueError as error:
+            # Of an unknown name its own words are enough.
+            raise (
+                error if "has a limit" in str(error) else within(f"has a {key} that", inner, error)
+            ) from None
+    return tuple(found)
 
 
 def limit(key: str, ms: float) -> Limit:
@@ -355,9 +391,9 @@ def listed(value: object) -> tuple[Listed, ...]:
     }
     if not isinstance(value, list | tuple) or not value:
         raise ValueError("must be a list of tables such as { prompt_tokens = 512, concurrency = 8 }")
-    return tuple(
-        one
-        if isinstance(one, Listed)
-        else Listed(**fields(one, known, "{ prompt_tokens = 512, concurrency = 8 }"))
-        for one in value
-    )
+    what = "{ prompt_tokens = 512, concurrency = 8 }"
+    found = each(value, lambda one: one if isinstance(one, Listed) else Listed(**fields(one, known, what)))
+    for index, one in enumerate(found):
+        if one in found[:index]:
+            raise Fault(f"no. {index + 1} must be another than no. {found.index(one) + 1}", value[index])
+    return tuple(found)

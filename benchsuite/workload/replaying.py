@@ -5,6 +5,7 @@ from typing import Any
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Source, Workload
+from benchsuite.workload.faults import at
 from benchsuite.workload.points import own_instants, points
 
 _SHARING = ("hit_ratio", "shared_tokens", "groups", "zipf")
@@ -44,19 +45,27 @@ def exchanged(workload: Workload, given: Mapping[str, Any]) -> dict[str, Any]:
 def check(workload: Workload, where: str) -> None:
     """What a trace says itself can't be said beside it: UsageError."""
     if workload.zipf and workload.groups == 1:
-        raise UsageError(f"{where}zipf goes with groups: say how many there are")
+        raise UsageError(f"{at(where, '[cache]')}zipf goes with groups: say how many there are")
     if workload.trace is None:
         if workload.time_scale != 1:
-            raise UsageError(f"{where}time_scale goes with a trace")
+            raise UsageError(f"{at(where, '[load]')}time_scale goes with a trace")
         return
     listed = any(point.prompt_tokens or point.output_tokens for point in workload.listed)
     if any(workload.prompt_tokens) or any(workload.output_tokens) or listed:
-        raise UsageError(f"{where}a trace says itself how long prompts and answers are: leave tokens out")
+        raise UsageError(
+            f"{at(where, '[prompts] trace:')}a trace says itself how long prompts and answers are: "
+            "leave tokens out"
+        )
     if workload.dataset is not None or workload.turns != 1:
         what = "a dataset" if workload.dataset is not None else "turns"
-        raise UsageError(f"{where}a trace has lengths and no text of its own: leave {what} out")
+        raise UsageError(
+            f"{at(where, '[prompts] trace:')}a trace has lengths and no text of its own: leave {what} out"
+        )
     if workload.batch:
-        raise UsageError(f"{where}a trace can't be handed to a batch API; use --rate inf, or leave it out")
+        raise UsageError(
+            f"{at(where, '[load] batch:')}a trace can't be handed to a batch API; "
+            "use --rate inf, or leave it out"
+        )
 
 
 def sharing_asked(workload: Workload) -> list[str]:
@@ -114,15 +123,19 @@ def card_rows(workload: Workload) -> dict[str, str]:
 
 
 def sharing(workload: Workload) -> str:
-    """How much prompts share, and with whom: `half of it`, `50 % of it`, with one of so many groups."""
+    """How much prompts share, and with whom: `half of it`, `50 % of it`, with one of so many groups.
+
+    Conversations share of their first prompts; later ones have all that was said before as well.
+    """
+    whole = "it" if workload.turns == 1 else "a conversation's first prompt"
     if workload.trace is not None and not (workload.shared_tokens or workload.hit_ratio):
         text = "as the trace's block ids say"
         return text if workload.groups == 1 else f"half of it with one of {workload.groups:,} groups"
     if workload.hit_ratio:
         ratios = ", ".join(f"{100 * ratio:g}" for ratio in workload.hit_ratio)
-        text = f"{ratios} % of it"
+        text = f"{ratios} % of {whole}"
     else:
-        text = f"{workload.shared_tokens:,} tokens" if workload.shared_tokens else "half of it"
+        text = f"{workload.shared_tokens:,} tokens" if workload.shared_tokens else f"half of {whole}"
     if workload.groups == 1:
         return text
     popularity = f" of Zipf's popularity ({workload.zipf:g})" if workload.zipf else ""

@@ -13,9 +13,10 @@ from typing import Any, Final, get_args
 import msgspec
 
 from benchsuite.errors import UsageError
-from benchsuite.types import Arrivals, CacheMode, Length, Reasoning, Slo, Spread, Text, Workload
+from benchsuite.types import Arrivals, CacheMode, Reasoning, Slo, Text, Workload
 from benchsuite.workload import checks, readers, replaying, talk
 from benchsuite.workload.datasets import language
+from benchsuite.workload.faults import Fault, at
 from benchsuite.workload.points import check_points
 from benchsuite.workload.readers import Reader, axis, choice, length, whole
 from benchsuite.workload.slo import slo_of
@@ -42,7 +43,7 @@ _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
         "output_tokens": _TOKENS,
         "reasoning": choice(*filter(None, get_args(Reasoning))),
         "json_schema": readers.as_json(dict, "a JSON schema as a table"),
-        "tools": readers.as_json(list, "a list of tools in the OpenAI form"),
+        "tools": readers.tools,
         "extra": readers.as_json(dict, "a table of members for each request's body"),
         "mix": readers.mix,
         "concurrency": axis(whole(1)),
@@ -58,7 +59,7 @@ _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
         "groups": whole(1),
         "zipf": readers.not_negative,
         "hit_ratio": axis(readers.share),
-        "models": readers.texts,
+        "models": axis(readers.text),
         "engine": readers.engine,
         "sweep": choice("grid", "zip"),
         "order": choice("blocks", "listed"),
@@ -150,7 +151,7 @@ def parsed(text: str, source: str) -> Workload:
     values: dict[str, Any] = {}
     for key, value in _keys(table, source):
         if key not in FIELDS:
-            raise UsageError(f"{source}: unknown key {label(key)}; did you mean {label(_nearest(key))}?")
+            raise UsageError(f"{source}: unknown key {label(key)}; did you mean {_nearest(key)}?")
         values[FIELDS[key]] = read(FIELDS[key], value, f"{source}: {label(key)}")
     for key in REQUIRED:
         if FIELDS[key] not in values:
@@ -178,7 +179,8 @@ def read(field: str, value: object, where: str) -> object:
     try:
         return _READERS[field](value)
     except ValueError as error:
-        raise UsageError(f"{where} {error}, not {_shown(value)}") from None
+        part = error.value if isinstance(error, Fault) else value
+        raise UsageError(f"{where} {error}, not {_shown(part)}") from None
 
 
 def _shown(value: object) -> str:
@@ -195,7 +197,7 @@ def made(fields: Mapping[str, Any], where: str) -> Workload:
     if workload.batch:
         _check_batch(workload, where)
     elif not (workload.concurrency or workload.rate or workload.stages or _has_load(workload)):
-        raise UsageError(f"{where}say how hard to press: a concurrency, a rate, or both")
+        raise UsageError(f"{at(where, '[load]:')}say how hard to press: a concurrency, a rate, or both")
     language.refuse(workload, where)
     checks.refuse(workload, where)
     _check_end(workload, where)
@@ -217,21 +219,23 @@ def _check_end(workload: Workload, where: str) -> None:
     """A trial has one end: so many requests, so many seconds, or that of its stages or trace."""
     ends = (workload.requests is not None) + (workload.seconds is not None)
     if ends > 1 or not (ends or workload.stages or workload.trace or workload.dataset):
-        raise UsageError(f"{where}say when a trial stops: either requests or seconds")
+        raise UsageError(f"{at(where, '[stop]:')}say when a trial stops: either requests or seconds")
     if workload.stages and (ends or workload.concurrency or workload.rate):
         raise UsageError(
-            f"{where}stages say themselves how hard to press and for how long: leave concurrency, rate, "
-            "requests and seconds out"
+            f"{at(where, '[load] stages:')}stages say themselves how hard to press and for how long: leave "
+            "concurrency, rate, requests and seconds out"
         )
     rates = [*workload.rate, *(point.rate for point in workload.listed if point.rate)]
     if workload.seconds is not None and math.inf in rates:
         advice = "set [stop] requests" if where else "add --requests N"
         raise UsageError(
-            f"{where}rate inf sends everything at once, so it stops by requests, not by seconds: {advice}"
+            f"{at(where, '[load]')}rate inf sends everything at once, so it stops by requests, "
+            f"not by seconds: {advice}"
         )
     if workload.seconds is not None and any(rate * workload.seconds < 1 for rate in rates):
         needed = 1 / min(rates)
-        raise UsageError(f"{where}{min(rates):g} req/s needs {needed:g} seconds or more per trial")
+        begin = at(where, "[stop] seconds:")
+        raise UsageError(f"{begin}{min(rates):g} req/s needs {needed:g} seconds or more per trial")
 
 
 def _check_arrivals(workload: Workload, where: str) -> None:
@@ -240,20 +244,37 @@ def _check_arrivals(workload: Workload, where: str) -> None:
     staged = any(stage.rate is not None for stage in workload.stages)
     kind, cv, size = workload.arrivals, workload.arrivals_cv, workload.burst_size
     if kind != "poisson" and not staged and all(map(math.isinf, rates)):
-        raise UsageError(f"{where}arrivals space the requests of a rate: say a rate, or leave arrivals out")
+        raise UsageError(
+            f"{at(where, '[load]')}arrivals space the requests of a rate: say a rate, or leave arrivals out"
+        )
     if cv != 1 and kind not in {"gamma", "burst"}:
-        raise UsageError(f'{where}a cv goes with arrivals "gamma" or "burst", not with "{kind}"')
+        raise UsageError(
+            f'{at(where, "[load] cv:")}a cv goes with arrivals "gamma" or "burst", not with "{kind}"'
+        )
     if not _LEAST_CV <= cv <= _MOST_CV:
-        raise UsageError(f"{where}a cv of arrivals must be from {_LEAST_CV:g} to {_MOST_CV:g}, not {cv:g}")
+        raise UsageError(
+            f"{at(where, '[load] cv:')}a cv of arrivals must be from "
+            f"{_LEAST_CV:g} to {_MOST_CV:g}, not {cv:g}"
+        )
     if size > 1 and kind != "burst":
-        raise UsageError(f'{where}a burst size goes with arrivals "burst", not with "{kind}"')
+        raise UsageError(
+            f'{at(where, "[load] burst_size:")}a burst size goes with arrivals "burst", not with "{kind}"'
+        )
     if size == 1 and kind == "burst":
         advice = "set [load] burst_size" if where else "add --burst-size N"
-        raise UsageError(f"{where}say how many requests come at once in a burst: {advice}")
+        raise UsageError(
+            f"{at(where, '[load] burst_size:')}say how many requests come at once in a burst: {advice}"
+        )
     if staged and expected(workload.stages, math.inf) < 1:
-        raise UsageError(f"{where}the stages ask for less than one request: longer ones, or more a second")
+        raise UsageError(
+            f"{at(where, '[load] stages:')}the stages ask for less than one request: "
+            "longer ones, or more a second"
+        )
     if workload.stages and any(point.concurrency or point.rate for point in workload.listed):
-        raise UsageError(f"{where}stages are the load of every point: leave it out of those of the sweep")
+        raise UsageError(
+            f"{at(where, '[load] stages:')}stages are the load of every point: "
+            "leave it out of those of the sweep"
+        )
 
 
 def _check_cache(workload: Workload, where: str) -> None:
@@ -266,29 +287,23 @@ def _check_cache(workload: Workload, where: str) -> None:
     }
     if "shared" not in {*workload.cache, *(point.cache for point in workload.listed)}:
         for name in (name for name, given in asked.items() if given):
-            raise UsageError(f'{where}{name} goes with the cache mode "shared"')
+            raise UsageError(f'{at(where, "[cache]")}{name} goes with the cache mode "shared"')
     if workload.shared_tokens and workload.hit_ratio:
-        raise UsageError(f"{where}say how much is shared: either shared_tokens or a hit_ratio")
-    drawn = [one for one in _prompt_lengths(workload) if isinstance(one, Spread)]
-    if drawn and "warm" in {*workload.cache, *(point.cache for point in workload.listed)}:
         raise UsageError(
-            f"{where}a warm cache is asked one prompt again and again: give one length, "
-            'or the cache mode "shared"'
+            f"{at(where, '[cache]:')}say how much is shared: either shared_tokens or a hit_ratio"
         )
-
-
-def _prompt_lengths(workload: Workload) -> list[Length]:
-    listed = (point.prompt_tokens for point in workload.listed)
-    return [*workload.prompt_tokens, *(one for one in listed if one is not None)]
 
 
 def _check_batch(workload: Workload, where: str) -> None:
     """A batch is pressed by nobody: the server takes its requests when it likes."""
     if workload.concurrency or workload.rate:
-        raise UsageError(f"{where}a batch API decides itself how many are in flight: no concurrency, no rate")
+        begin = at(where, "[load] batch:")
+        raise UsageError(f"{begin}a batch API decides itself how many are in flight: no concurrency, no rate")
     if workload.requests is None and workload.dataset is None:
         advice = "set [stop] requests" if where else "add --requests N"
-        raise UsageError(f"{where}a batch has a number of requests, not a duration: {advice}")
+        raise UsageError(
+            f"{at(where, '[load] batch:')}a batch has a number of requests, not a duration: {advice}"
+        )
 
 
 def fields_of(workload: Workload) -> dict[str, Any]:
@@ -322,11 +337,13 @@ def _keys(table: Mapping[str, Any], source: str) -> Iterator[tuple[str, object]]
 
 
 def _nearest(key: str) -> str:
-    """The known key most like `key`: one of the same section if any is close, else of any section."""
+    """The known key most like `key`: one of the same section if any is close, else of any; or a section."""
     section, _, leaf = key.rpartition(".")
+    if leaf in SECTIONS:
+        return f"the section [{leaf}]"
     siblings = {known.rpartition(".")[2]: known for known in FIELDS if known.rpartition(".")[0] == section}
     close = get_close_matches(leaf, siblings, n=1)
     if close:
-        return siblings[close[0]]
+        return label(siblings[close[0]])
     leaves = {known.rpartition(".")[2]: known for known in reversed(list(FIELDS))}
-    return leaves[get_close_matches(leaf, leaves, n=1, cutoff=0)[0]]
+    return label(leaves[get_close_matches(leaf, leaves, n=1, cutoff=0)[0]])

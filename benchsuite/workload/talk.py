@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Spread, Workload
+from benchsuite.workload.faults import at
 from benchsuite.workload.spreads import described, mean
 
 USER_TOKENS: Final = 64
@@ -38,15 +39,23 @@ def check(workload: Workload, where: str) -> None:
         for name, value in _ALONE.items():
             if getattr(workload, name) != value:
                 named = {"think_s": "think_seconds" if where else "think"}.get(name, name)
-                raise UsageError(f"{where}{named} goes with turns: say how many a conversation has")
+                raise UsageError(
+                    f"{at(where, '[conversation]')}{named} goes with turns: say how many a conversation has"
+                )
         return
     if not workload.user_tokens:
-        raise UsageError(f"{where}turns go with user_tokens: say how many each later turn adds")
+        raise UsageError(
+            f"{at(where, '[conversation]')}turns go with user_tokens: say how many each later turn adds"
+        )
     for name, there in (("a dataset", workload.dataset), ("a batch API", workload.batch)):
         if there:
-            raise UsageError(f"{where}{name} has single requests, no conversations: leave turns out")
+            raise UsageError(
+                f"{at(where, '[conversation] turns:')}{name} has single requests, no conversations: "
+                "leave turns out"
+            )
     if workload.tool_turns and workload.replies == "real":
-        raise UsageError(f'{where}tool_turns plan the calls of the assistant themselves: replies are "fixed"')
+        begin = at(where, "[conversation]")
+        raise UsageError(f'{begin}tool_turns plan the calls of the assistant themselves: replies are "fixed"')
 
 
 def told(workload: Workload) -> str:

@@ -24,6 +24,10 @@ BLOCK_TOKENS: Final = 512
 """Tokens of a block that one of Mooncake's hash ids stands for."""
 
 _LONGEST: Final = 2**31 - 1
+_MOST_NS: Final = 2**62
+"""Two centuries from 1970 are in it, and the difference of two of them fits 64 bits."""
+_UNITS: Final = MappingProxyType({1_000_000_000: ("s", "ms"), 1_000_000: ("ms", "µs"), 1: ("ns", "ps")})
+"""The unit of a time by its ns, and the next finer one, with which it may have been mistaken."""
 
 
 class Format(Noun, frozen=True, kw_only=True):
@@ -148,10 +152,11 @@ def rows_of(path: Path, format: str = "") -> tuple[Rows, str, str]:
             ) from None
     lines = _lines(data, path.name)
     number, first = next(lines, (0, {}))
+    if not number:
+        raise UsageError(f"the trace {path.name} has no rows")
     name = format or _seen(first, path.name)
     reading = _Reading(FORMATS[name], first, path.name)
-    if number:
-        reading.take(number, first)
+    reading.take(number, first)
     for number, line in lines:
         reading.take(number, line)
     return reading.rows(), name, sha256
@@ -218,6 +223,8 @@ def _lines(data: bytes, file: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"the trace {file} isn't UTF-8 text, Parquet or gzip") from None
+    if text.lstrip()[:1] == "[":
+        raise UsageError(f"the trace {file} is one JSON array: write each of its rows as a line of its own")
     if text.lstrip()[:1] == "{":
         yield from _json_lines(text, file)
         return
@@ -274,7 +281,13 @@ def _time(unit_ns: int) -> Callable[[object], int]:
                 return _iso_ns(text)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"{_shown(value)} isn't a time")
-        return value * unit_ns if isinstance(value, int) else round(value * unit_ns)
+        found = value * unit_ns if isinstance(value, int) else round(value * unit_ns)
+        if abs(found) > _MOST_NS:
+            unit, finer = _UNITS[unit_ns]
+            raise ValueError(
+                f"{_shown(value)} is too large for a time in {unit}; if it is in {finer}, divide it"
+            )
+        return found
 
     return read
 

@@ -1,7 +1,8 @@
 """What a figure draws, as values: lines of points along one axis, and the samples behind them."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,8 @@ from benchsuite.report.screen import short_id
 from benchsuite.stats.columns import Columns, Floats, trials_of
 from benchsuite.stats.metrics import ttft_from_due_ms, ttft_ms, values
 from benchsuite.types import Estimate, Noun, Point, Run, Summary
+from benchsuite.workload.places import cache_apart
+from benchsuite.workload.spreads import described
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -123,7 +126,7 @@ def sheet(runs: Sequence[Run], samples: Sequence[Mapping[int, Samples]] = ()) ->
     names = legend_names([run.manifest for run in runs]) if len(runs) > 1 else ("",)
     lines: list[Line] = []
     for i, (run, name) in enumerate(zip(runs, names, strict=True)):
-        lines += _lines(run, name, axis, varying, samples[i] if samples else {})
+        lines += _lines(run, name, axis, varying, partial(_apart, points), samples[i] if samples else {})
     return Sheet(
         runs=tuple(runs),
         lines=tuple(lines),
@@ -134,12 +137,19 @@ def sheet(runs: Sequence[Run], samples: Sequence[Mapping[int, Samples]] = ()) ->
 
 
 def _lines(
-    run: Run, name: str, axis: Axis, varying: Sequence[Dimension], samples: Mapping[int, Samples]
+    run: Run,
+    name: str,
+    axis: Axis,
+    varying: Sequence[Dimension],
+    apart: Callable[[Point], str],
+    samples: Mapping[int, Samples],
 ) -> list[Line]:
-    """A run's lines: one for each combination of what varies beside the axis."""
+    """A run's lines: one for each combination of what varies beside the axis, `apart` what no number says."""
+    kinds = list(dict.fromkeys(apart(row.point) for row in run.summaries))
 
     def others(row: Summary) -> tuple[float, ...]:
-        return tuple(_value(row.point, each) for each in varying)
+        numbers = tuple(_value(row.point, each) for each in varying)
+        return (*numbers, kinds.index(apart(row.point)))
 
     def along(row: Summary) -> tuple[tuple[float, ...], float]:
         return others(row), _value(row.point, axis.dimension)
@@ -147,10 +157,26 @@ def _lines(
     found = []
     for _, rows in groupby(sorted(run.summaries, key=along), key=others):
         mine = list(rows)
-        parts = [name, *(_words(mine[0].point, each) for each in varying)]
+        parts = [name, *(_words(mine[0].point, each) for each in varying), apart(mine[0].point)]
         dots = tuple(_dot(row, axis, samples.get(row.point.index)) for row in mine)
         found.append(Line(name=" · ".join(part for part in parts if part), run=run, dots=dots))
     return found
+
+
+def _apart(points: Sequence[Point], point: Point) -> str:
+    """What tells points apart besides the dimensions' numbers: `not streamed · cold cache`; often empty."""
+    streams = {each.stream for each in points}
+    shown = ["streamed" if point.stream else "not streamed"] if len(streams) > 1 else []
+    return " · ".join([*_spreads_apart(point, points), *shown, *cache_apart(point, points)])
+
+
+def _spreads_apart(point: Point, points: Sequence[Point]) -> Iterator[str]:
+    """What lengths are drawn from, where some have the same mean and aren't the same."""
+    for name, what, word in (("prompt", "prompts", "in"), ("output", "answers", "out")):
+        lengths = {(getattr(each, f"{name}_tokens"), getattr(each, f"{name}_spread")) for each in points}
+        if len(lengths) > len({mean for mean, _ in lengths}):
+            drawn = getattr(point, f"{name}_spread")
+            yield f"{described(drawn)} {word}" if drawn else f"{what} of one length"
 
 
 def _dot(row: Summary, axis: Axis, samples: Samples | None) -> Dot:

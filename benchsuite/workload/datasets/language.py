@@ -10,12 +10,14 @@ from benchsuite.errors import UsageError
 from benchsuite.types import Source, Spread, Workload
 from benchsuite.workload import checks
 from benchsuite.workload.draw import Item
+from benchsuite.workload.faults import at
 
 
 def refuse(workload: Workload, where: str) -> None:
     """What makes no sense beside a dataset is a UsageError; `where` begins it."""
     if workload.dataset is None:
         return
+    where = at(where, "[prompts] dataset:")
     if workload.trace is not None:
         raise UsageError(f"{where}prompts are a dataset's or as long as a trace's: name one of them")
     lengths = [*workload.prompt_tokens, *(one.prompt_tokens for one in workload.listed)]
