@@ -128,7 +128,8 @@ def compare(
     `by`: the difference that is looked for, and `groups` what each run stands for in it; empty: anything.
 
     Raises `UsageError` for fewer than two different runs or an unknown metric, `InvalidMeasurement`
-    for a run whose numbers can't be trusted, `NotComparable` where nothing can be set side by side.
+    for a run whose numbers can't be trusted, `NotComparable` where nothing can be set side by side, or where
+    no two runs have a metric that was named.
     """
     metrics = tuple(metrics)
     names = chosen_metrics(metrics)
@@ -163,8 +164,10 @@ def compare(
         )
         for i, (other, axes) in enumerate(zip(others, shared, strict=True), 1)
     )
-    if not any(pair.rows for each in found for pair in each.points):
-        raise NotComparable(unknown(metrics or names, ()))
+    known = {row.metric for each in found for pair in each.points for row in pair.rows}
+    # The usual ones aren't missed one by one: only if there is none of them.
+    if lacking := unknown(metrics or (() if known else names), known):
+        raise NotComparable(lacking)
     return found
 
 
@@ -194,8 +197,8 @@ def _shared(base: Run, other: Run) -> tuple[_Axes, ...]:
     theirs = _points(other)
     shared = tuple(axes for axes in _points(base) if axes in theirs)
     if not shared:
-        ours = "; ".join(described(point) for point in _points(base).values())
-        found_there = "; ".join(described(point) for point in theirs.values())
+        ours = "; ".join(in_full(point) for point in _points(base).values())
+        found_there = "; ".join(in_full(point) for point in theirs.values())
         raise NotComparable(
             f"{who}: they share no load and lengths ({ours or 'nothing'} against {found_there or 'nothing'})"
         )
@@ -206,11 +209,6 @@ def _points(run: Run) -> dict[_Axes, Point]:
     """Points by what is held fixed in them, as far as they were measured."""
     points = [row.point for row in run.summaries]
     return {msgspec.structs.replace(each, index=0): each for each in points}
-
-
-def described(point: Point) -> str:
-    """A point's load and lengths, and its cache unless that is cold."""
-    return in_full(point)
 
 
 def _measured(

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchsuite.compare import Comparison, Pair, Row, Side, described
+from benchsuite.compare import Comparison, Pair, Row, Side
 from benchsuite.report.compare import compared_csv, compared_screen
 from benchsuite.report.figures import latency, sheet
 from benchsuite.report.how import how
@@ -99,7 +99,7 @@ def test_a_point_alone_is_told_with_its_cache_unless_it_is_cold():
         "1 in flight, 1,024 in, 16 out",
         "1 in flight, 1,024 in, 16 out, warm cache",
     ]
-    assert described(CACHES[1]).endswith("16 out, 50 % shared")
+    assert in_full(CACHES[1]).endswith("16 out, 50 % shared")
 
 
 def test_every_axis_that_a_workload_can_vary_has_a_name_of_its_own():

@@ -7,7 +7,8 @@ import pytest
 from benchsuite.simulator import read_truth, running
 from benchsuite.store.runs import Store
 from benchsuite.workload.trace_files import rows_of
-from tests.test_traces import CACHING, PUBLIC, S, measured, replaying
+from tests.test_trace_files import S
+from tests.test_traces import CACHING, PUBLIC, measured, replaying
 
 
 @pytest.mark.parametrize(

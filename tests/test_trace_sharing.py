@@ -6,7 +6,8 @@ import pytest
 
 from benchsuite.errors import UsageError
 from benchsuite.simulator import running
-from tests.test_traces import CACHING, FILES, measured, planned, replaying, written
+from tests.test_trace_files import FILES, written
+from tests.test_traces import CACHING, measured, planned, replaying
 
 
 @pytest.mark.parametrize(

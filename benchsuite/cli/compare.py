@@ -74,8 +74,6 @@ def compare(
     """
     from benchsuite.cli import output
     from benchsuite.compare import compare as compared
-    from benchsuite.compare import unknown
-    from benchsuite.errors import NotComparable
     from benchsuite.groups import difference
     from benchsuite.store.runs import Store, default_store
 
@@ -84,17 +82,14 @@ def compare(
     store = Store(default_store(store_path))
     meant = difference(by) if by else ""
     groups = _groups(store, runs, by, where, allow_invalid=allow_invalid) if by else ()
-    asked = [name.strip() for text in metrics for name in text.split(",")]
     found = compared(
         [group.run_dir for group in groups] if by else [store.select(run) for run in runs],
         margin=margin,
-        metrics=asked,
+        metrics=[name.strip() for text in metrics for name in text.split(",")],
         allow_invalid=allow_invalid,
         by=meant,
         groups=[group.name for group in groups],
     )
-    if lacking := unknown(asked, [row.metric for each in found for pair in each.points for row in pair.rows]):
-        raise NotComparable(lacking)
     output.write(written(found, wanted, path), path)
 
 

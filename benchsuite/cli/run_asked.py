@@ -145,6 +145,20 @@ def labels_of(given: dict[str, Any]) -> dict[str, str]:
     return labels
 
 
+def driver_options_of(given: dict[str, Any]) -> dict[str, str]:
+    """The driver's own options, the door and the text of a specification among them."""
+    from benchsuite.errors import UsageError
+
+    options = dict(given["option"])
+    if given["endpoint"]:
+        options["endpoint"] = given["endpoint"]
+    if "spec" in options:
+        raise UsageError("a specification is a file, whose text isn't kept in any history: --spec FILE")
+    if given["spec"]:
+        options["spec"] = spec_text(given["spec"])
+    return options
+
+
 def options_of(given: dict[str, Any], command: str) -> Any:
     """What the library is asked to do; backend, URL and model are filled in for each target."""
     from benchsuite.asked import Options
@@ -162,13 +176,6 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         engine_args = tuple(shlex.split(given["engine_args"] or ""))
     except ValueError:
         raise UsageError("--engine-args: a quotation mark isn't closed") from None
-    extra = dict(given["option"])
-    if given["endpoint"]:
-        extra["endpoint"] = given["endpoint"]
-    if "spec" in extra:
-        raise UsageError("a specification is a file, whose text isn't kept in any history: --spec FILE")
-    if given["spec"]:
-        extra["spec"] = spec_text(given["spec"])
     check_bodies(given)
     workload, bodies = replayed(workload_of(given), given)
     check_zip(given, workload)
@@ -182,7 +189,7 @@ def options_of(given: dict[str, Any], command: str) -> Any:
         key_variable=given["api_key_env"] or "",
         token_command=given["token_command"] or "",
         headers=headers_of(given),
-        options=extra,
+        options=driver_options_of(given),
         extra_body=given["extra_body"] or {},
         reset_cache=given["reset_cache"],
         connection=connection_of(given),

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from benchsuite.types import Workload
     from benchsuite.workload.bodies import Lines
 
-_SAID_BY_BODIES: Final = (
+SAID_BY_BODIES: Final = (
     "prompt_tokens",
     "output_tokens",
     "text",
@@ -50,7 +50,7 @@ def check_bodies(given: dict[str, Any]) -> None:
 
     if not given["bodies"]:
         return
-    for option in _SAID_BY_BODIES:
+    for option in SAID_BY_BODIES:
         value = given.get(option)
         # 0 is an answer, too.
         if value is not None and value is not False:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from benchsuite.cli.run_files import SAID_BY_BODIES
+
 if TYPE_CHECKING:
     from benchsuite.settings import Settings
 
@@ -41,9 +43,7 @@ _SHUTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         **dict.fromkeys(("launch", "attach"), frozenset({"launch", "attach"})),
         **dict.fromkeys(("hit_ratio", "shared_tokens"), frozenset({"hit_ratio", "shared_tokens"})),
         "burstiness": frozenset({"cv"}),
-        "bodies": frozenset({"trace", "prompt_tokens", "output_tokens", "text", "cache", "reasoning", "mix"})
-        | frozenset({"extra_body", "stream", "json_schema", "tools", "hit_ratio", "shared_tokens", "groups"})
-        | frozenset({"zipf", "turns", "user_tokens", "think", "replies"}),
+        "bodies": frozenset({*SAID_BY_BODIES, "trace"}),
         "dataset": frozenset({"text"}),
     }
 )  # fmt: skip

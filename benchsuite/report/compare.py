@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from benchsuite.compare import MORE_TRIALS, ONE_PAIR, Comparison, Row, Side, described
+from benchsuite.compare import MORE_TRIALS, ONE_PAIR, Comparison, Row, Side
 from benchsuite.report.definitions import METRICS, RATES
 from benchsuite.report.markdown import escaped, markdown_row
 from benchsuite.report.points import Column
@@ -16,7 +16,7 @@ from benchsuite.report.units import NOTHING, dollars, number, rounded, several
 from benchsuite.stats.compare import Finding
 from benchsuite.stats.series import MEASURES
 from benchsuite.types import Estimate, Point
-from benchsuite.workload.places import place_of
+from benchsuite.workload.places import in_full, place_of
 
 _VERDICTS: Final[tuple[tuple[Finding, str], ...]] = (
     ("better", "better in"),
@@ -356,7 +356,7 @@ def _notes(found: Comparison, letters: tuple[str, str]) -> Iterator[str]:
             yield f"{name} {reason}"
     for name, points in ((a, found.only_base), (b, found.only_other)):
         if points:
-            yield f"not compared, as only {name} has them: {'; '.join(map(described, points))}"
+            yield f"not compared, as only {name} has them: {'; '.join(map(in_full, points))}"
     rows = [row for pair in found.points for row in pair.rows]
     each = "trial" if found.paired else "run"
     for few in sorted({row.note for row in rows if row.note.startswith("n<")}):
