@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrik, ndtr
+from statistics_page import Row, introduction, mark, page
 
+from benchsuite.stats.changes import FRESH, changes, fresh
 from benchsuite.stats.gate import Rule, look
 from benchsuite.stats.history import HISTORY, band, beyond
 from benchsuite.stats.quantiles import trial_estimate
@@ -27,26 +29,10 @@ SEED = 20261128
 JOBS = 4_000
 RULE = Rule()
 QUEUES = 1_000
-COMMAND = "python scripts/prove_statistics.py"
 NOISES = ("iid", "AR(1) 0.5", "drift 1 %", "outliers 10 %")
 SHARED = 0.8
 """The correlation of metrics that depend on each other."""
 UTILISATION, REQUESTS = 0.8, 1_000
-
-
-class Row(NamedTuple):
-    """A claim: what was asked of it, what was found, and its Monte-Carlo standard error, as text.
-
-    `promised`: a claim of ours; what isn't is a figure told of other ways, and may come out differently.
-    """
-
-    part: str
-    claim: str
-    setting: str
-    asked: str
-    found: str
-    holds: bool | None
-    promised: bool = True
 
 
 def noise(
@@ -293,6 +279,37 @@ def labelled(trials: Floats, q: float) -> tuple[float, float]:
     return int(said[1]) / 100, int(said[2]) / 100
 
 
+def trends(jobs: int) -> Iterator[Row]:
+    """Steps of a series: warned of where there is none, seen, and put where they are."""
+    part, rng = "Steps of a trend", np.random.default_rng([SEED, 6])
+    for numbers in (12, 16, 19, 40, 100, 200):
+        rows = rng.normal(size=(jobs, numbers)).tolist()
+        old, young = [bool(changes(row)) for row in rows], [fresh(row) is not None for row in rows]
+        text = f"{numbers} independent numbers without a step"
+        rate = sum(young) / jobs
+        held = rate <= FRESH + 3 * math.sqrt(FRESH / jobs)
+        yield Row(part, "fresh (◁)", text, f"≤ {100 * FRESH:g} %", share(rate, jobs), held)
+        rate = sum(map(any, zip(old, young, strict=True))) / jobs
+        yield Row(part, "a step (◀) or fresh", text, "≤ 1 %", share(rate, jobs), rate <= 0.01)
+    for numbers in (19, 40):
+        rows = noise(rng, "AR(1) 0.5", (jobs, 1, numbers), cv=1.0, shared=0.0)[:, 0].tolist()
+        rate = sum(bool(changes(row)) or fresh(row) is not None for row in rows) / jobs
+        text = f"{numbers} numbers like their neighbours (AR(1) 0.5) without a step: not what is assumed"
+        yield Row(part, "a step (◀) or fresh", text, "printed", share(rate, jobs), None)
+    for numbers, at, size in ((19, 11, 3), (19, 11, 5), (40, 30, 5), (40, 38, 5), (40, 35, 5)):
+        rows = rng.normal(size=(jobs, numbers)) + size * (np.arange(numbers) >= at)
+        found = [changes(row) for row in rows.tolist()]
+        seen = [steps for steps in found if steps]
+        text = f"a step of {size} standard deviations after {at} of {numbers} numbers"
+        yield Row(part, "seen (◀)", text, "printed", share(len(seen) / jobs, jobs), None)
+        if len(seen) > jobs / 2:
+            right = sum(at in [step.at for step in steps] for steps in seen) / len(seen)
+            yield Row(part, "in its place, of those seen", text, "printed", share(right, len(seen)), None)
+        else:
+            young = sum(fresh(row) is not None for row in rows.tolist()) / jobs
+            yield Row(part, "fresh (◁)", text, "printed", share(young, jobs), None)
+
+
 def others(jobs: int) -> Iterator[Row]:
     """What other ways of comparing say of an unchanged server."""
     part, rng = "Other ways", np.random.default_rng([SEED, 5])
@@ -325,7 +342,7 @@ def others(jobs: int) -> Iterator[Row]:
         yield Row(part, "false alarms", text, told, share(alarms, jobs), holds, False)
 
 
-PARTS = ((false_fails, JOBS), (power, JOBS), (intervals, QUEUES), (others, JOBS))
+PARTS = ((false_fails, JOBS), (power, JOBS), (intervals, QUEUES), (trends, JOBS), (others, JOBS))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -341,57 +358,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows.append(row)
             print("  ".join((mark(row), row.claim, row.found, f"({row.asked})", row.setting)), flush=True)
         print(f"{part.__name__}: {time.process_time() - begun:.0f} s of CPU", file=sys.stderr)
-    asked.output.write_text(page(rows))
+    asked.output.write_text(page(rows, introduction(SEED, JOBS, QUEUES)))
     return 0 if all(row.holds is not False for row in rows if row.promised) else 1
 
-
-def mark(row: Row) -> str:
-    """Whether what was asked was found; nothing was asked of what is only printed."""
-    return {True: "yes", False: "**no**", None: "–"}[row.holds]
-
-
-def page(rows: Sequence[Row]) -> str:
-    """docs/statistics.md."""
-    parts = dict.fromkeys(row.part for row in rows)
-    broken = [row for row in rows if row.promised and row.holds is False]
-    text = [INTRODUCTION, "", f"Promises that don't hold here: {len(broken) or 'none'}."]
-    text += [f"- {row.setting}: {row.claim} {row.found}, promised {row.asked}" for row in broken]
-    for part in parts:
-        text += [f"\n## {part}\n\n{PROSE[part]}\n\n{HEAD}"]
-        text += [
-            f"| {row.claim} | {row.setting} | {row.asked} | {row.found} | {mark(row)} |"
-            for row in rows
-            if row.part == part
-        ]
-    return "\n".join(text) + "\n"
-
-
-HEAD = "| what | setting | asked | found | holds |\n| --- | --- | --- | --- | --- |"
-
-INTRODUCTION = f"""# How often comparisons err
-
-Simulated with the functions that decide in earnest. `{COMMAND}` makes this
-page, from the same seed ({SEED}) always the same; a part of it runs in the tests. After ± stands the
-simulation's own standard error; “0 % (± 0.08)” says that none was seen, and that the true share is below
-0.08 % with 95 %. A row of gates is {JOBS:,} gates, a row of intervals {QUEUES:,} jobs. A “cv” is that of a
-single trial in one arm, before pairing; noise is normal in logarithms. “Printed” isn't promised."""
-
-PROSE = {
-    "Failing wrongly": """A gate with looks after 4, 8 and 12 pairs, which by construction fails wrongly in at
-most 1 % of cases. At the edge, every metric is just as much slower as the tolerance allows. Outliers: one
-trial in ten is 20 % slower in all its metrics. Measured in turn (ABBA), a drift falls out; with four trials
-of one arm and then four of the other, it is taken for a slowdown.""",
-    "Catching, passing, pairs": """A slowdown of 10 % must be caught; how often one of 5 % is, is printed and
-not promised: it lies between what never fails and what must be caught, and mostly passes. A build just as
-slow as the limit passes in at most 2.5 % of cases.""",
-    "Intervals of quantiles": """The quantile of all trials pooled, its standard error from leaving out one
-trial at a time. Response times in a queue are like their neighbours', so an interval from within one trial
-that takes its requests as independent seldom holds the truth (5 to 34 % was told of them, from a queue that
-wasn't stated; it isn't a promise). The p99's is labelled with what it covers: the label is what is asked.""",
-    "Other ways": """What other ways of comparing say of a server that hasn't changed. “Asked” is here the
-figure told of them elsewhere, from a setting that wasn't stated: “no” says that it is another in this one.
-For the common random numbers, each arm's server varies on its own by 2 % a request and 1 % a trial.""",
-}
 
 if __name__ == "__main__":
     raise SystemExit(main())
