@@ -19,6 +19,7 @@ from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import TrialRun
 from benchsuite.errors import BenchsuiteError, StoreError
 from benchsuite.money.evidence import gpus_used
+from benchsuite.stats.edge import filling
 from benchsuite.store.names import part_of, place_of
 from benchsuite.store.runs import RunDir, Store, write_json
 from benchsuite.types import Manifest, Point, Record, Run, Stage, Summary, TokenPrice, TrialInfo
@@ -53,10 +54,18 @@ def decode_segment(
     asked = Asked(segment.with_name(stem))
     passed = judging(manifest.workload, items, asked.item)
     found = map(asked.joined, records(tapes, driver, prefix, keep_text, passed))
+    fillers = _fillers(manifest, point) if trial else 0
     with run_dir.writer(point, trial, part) as writer:
         for record in priced(found, manifest.token_price):
-            writer.write(record)
+            fills = record.index < fillers
+            writer.write(msgspec.structs.replace(record, phase="warm_up") if fills else record)
     segment.unlink()
+
+
+def _fillers(manifest: Manifest, point: int) -> int:
+    """How many requests of a search's level come before those that are judged; 0: of no search."""
+    mine = [each for each in manifest.points if each.index == point] if manifest.capacity else []
+    return max((filling(each, manifest.identity.slots) for each in mine), default=0)
 
 
 def priced(found: Iterable[Record], price: TokenPrice | None) -> Iterator[Record]:

@@ -6,28 +6,24 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
-from benchsuite.conclude import info_of, keep_info
 from benchsuite.engine.decode import decoded, record
 from benchsuite.engine.spool import SpoolReader
 from benchsuite.engine.trial import Interrupt, segments
 from benchsuite.measure import Bench, measured
 from benchsuite.stats import edge
 from benchsuite.stats.columns import NEEDED, Columns, trials_of
+from benchsuite.stats.rates import requests_in, window_with
 from benchsuite.stats.slo import Met, Need, met
-from benchsuite.store.names import part_of, stem_of
-from benchsuite.store.records import read_records, table_of, write_records
-from benchsuite.store.runs import RunDir
+from benchsuite.store.names import stem_of
+from benchsuite.store.records import table_of
 from benchsuite.target import Tell
-from benchsuite.types import CapacityLevel, Point, Progress, Record, Stage
+from benchsuite.types import CapacityLevel, Point, Progress, Record, Stage, TrialInfo
 from benchsuite.workload.order import Step
 
 MOST_IN_FLIGHT = 4096
 """An open loop that has more in flight than this is beyond any server's capacity."""
 
-_AFTER_PROBES = 100
-"""Warm-ups of levels are numbered from here on; a point is never probed so often."""
 _LOOK_S = 0.5
 _TAPES_A_LOOK = 256
 _DRAIN_S = 30.0
@@ -71,11 +67,11 @@ def tried(bench: Bench, level: Level, needs: Sequence[Need], reuse: bool | None)
     stopped = any(worker.stopped for worker in done.workers) or not done.workers
     if stopped and not watch.decided:
         return Outcome(found=None, reuse=done.reuse)
-    table: Any = bench.run_dir.records(level.point.index, columns=NEEDED)
-    trials = [columns for info, columns in trials_of(table, ()) if info.trial == level.trial]
-    mets = tuple(met(level.point, need, trials, level.skipped) for need in needs)
+    table: Any = bench.run_dir.records(level.point.index, True, NEEDED, level.trial)
+    ((info, every),) = trials_of(table, (), every=True)
+    judged = [columns for _, columns in trials_of(table, ())]
+    mets = tuple(met(level.point, need, judged) for need in needs)
     good = all(one.ok for one in mets) if not watch.decided else watch.decided == "met"
-    set_apart(bench.run_dir, level.point.index, level.trial, level.skipped)
     return Outcome(
         found=CapacityLevel(
             point=level.point.index,
@@ -87,65 +83,33 @@ def tried(bench: Bench, level: Level, needs: Sequence[Need], reuse: bool | None)
             shares={one.need.name: one.share for one in mets},
             met=good,
             early=bool(watch.decided),
-            goodput_per_s=_goodput(level, needs, trials),
+            goodput_per_s=sum(_goodput(level, needs, each, info, every) for each in judged),
         ),
-        busy=_busy(level, trials),
+        busy=_busy(level, every),
         mets=mets,
         reuse=done.reuse,
     )
 
 
-def set_apart(run_dir: RunDir, point: int, trial: int, skipped: int) -> None:
-    """File a level's first `skipped` requests to be due as what they are: warm-up, the point's trial 0.
-
-    Whatever reads the store then leaves them out, as it does any warm-up.
-    """
-    files = [path for path, place in run_dir.trial_files().items() if place == (point, trial)]
-    tables: list[Any] = [read_records([path]) for path in files]
-    if not tables:
-        return
-    due, end, sent = (
-        np.concatenate([table[name].fill_null(0).to_numpy() for table in tables])
-        for name in ("due_ns", "end_ns", "sent_ns")
-    )
-    first = np.zeros(len(due), dtype=np.bool_)
-    first[np.lexsort((sent, np.where(due, due, end)))[:skipped]] = True
-    ends = np.cumsum([len(table) for table in tables])[:-1]
-    masks = np.split(first, ends)
-    warm: Any = pa.concat_tables(
-        [table.filter(pa.array(mask)) for table, mask in zip(tables, masks, strict=True)]
-    )
-    phases = pa.array(["warm_up"] * len(warm), pa.string())
-    warm = warm.set_column(warm.schema.get_field_index("phase"), warm.schema.field("phase"), phases)
-    # First the copy, then the original: a crash between the two loses nothing.
-    write_records(run_dir.trial_path(point, 0, part_of(_AFTER_PROBES + trial, 0, 0)), warm)
-    for path, table, mask in zip(files, tables, masks, strict=True):
-        write_records(path, table.filter(pa.array(~mask)))
-    info = info_of(run_dir, point, trial)
-    if info is not None and len(warm):
-        keep_info(run_dir, msgspec.structs.replace(info, alone_ns=int(end[first].max())))
-
-
-def _busy(level: Level, trials: Sequence[Columns]) -> float:
+def _busy(level: Level, every: Columns) -> float:
     """Little's law, from the median so that a queue that grows doesn't count; the slots of a closed loop."""
-    took_ns = np.concatenate([(each.end_ns - each.sent_ns)[each.ok] for each in trials])
+    took_ns = (every.end_ns - every.sent_ns)[every.ok]
     if level.point.rate is None:
         return level.load
     return float(np.median(took_ns)) / 1e9 * level.point.rate if len(took_ns) else math.inf
 
 
-def _goodput(level: Level, needs: Sequence[Need], trials: Sequence[Columns]) -> float:
-    """Requests a second that met all limits of one request, while the judged ones were under way."""
+def _goodput(level: Level, needs: Sequence[Need], judged: Columns, info: TrialInfo, every: Columns) -> float:
+    """Requests a second that met all limits of one request.
+
+    In a closed loop the server sets the pace, of all that it answers while judged ones are sent.
+    """
     limits = {metric: ms for need in needs for metric, ms in need.limits.items() if metric != "itl"}
-    every = Need(name="", share=1.0, limits=limits)
-    found = met(level.point, every, trials, level.skipped)
+    share = met(level.point, Need(name="", share=1.0, limits=limits), [judged]).share
     if level.point.rate is not None:
-        return level.point.rate * found.share
-    span_ns = sum(
-        int(each.end_ns.max()) - int(sorted(each.due_ns)[min(level.skipped, len(each) - 1)])
-        for each in trials
-    )
-    return found.met / (span_ns / 1e9) if span_ns > 0 else 0.0
+        return level.point.rate * share
+    window = window_with(level.point, info, every, judged)
+    return share * requests_in(every, window) / window.seconds if window is not None else 0.0
 
 
 class _Watch:

@@ -6,7 +6,7 @@ from benchsuite.asked import Options
 from benchsuite.capacity.search import Ask
 from benchsuite.forecast import Forecast, forecast, tokens_in_words, told_s
 from benchsuite.stats.edge import SLOT_FILLS, filling, levels
-from benchsuite.types import Noun
+from benchsuite.types import Noun, Point
 
 AT_ONCE = 64
 """A server that answers so many at once, and one that answers one, are the ends of what is foretold."""
@@ -39,7 +39,7 @@ def outlook(options: Options, ask: Ask) -> Outlook:
     judged, number = options.workload.requests or 0, levels(ask.searches)
     least = ask.start or 1.0
     loads = (least, least) if ask.by == "rate" else (max(least, float(AT_ONCE)), least)
-    warm_ups = [filling(ask.by, load, None) for load in loads]
+    warm_ups = [filling(_point(ask, load), None) for load in loads]
     requests = [number * (judged + warm_up) for warm_up in warm_ups]
     found = [
         _forecast(options, ask, load, sent, at_once)
@@ -55,11 +55,17 @@ def outlook(options: Options, ask: Ask) -> Outlook:
     )
 
 
+def _point(ask: Ask, load: float) -> Point:
+    """Some point of that load."""
+    rate, slots = (load, None) if ask.by == "rate" else (None, max(1, round(load)))
+    return Point(index=0, prompt_tokens=0, output_tokens=0, rate=rate, concurrency=slots)
+
+
 def _forecast(options: Options, ask: Ask, load: float, requests: int, at_once: int) -> Forecast:
     """What so many requests take at a load, or with `at_once` in flight where no load was given."""
     given = {"rate": (load,), "concurrency": ()}
     if ask.by == "concurrency" or ask.start is None:
-        slots = round(load) if ask.by == "concurrency" else at_once
+        slots = _point(ask, load).concurrency or at_once
         given = {"rate": (), "concurrency": (slots,)}
         # One warm-up for each slot is always reckoned with.
         requests = max(1, requests - slots)

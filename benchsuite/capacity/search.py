@@ -191,7 +191,7 @@ class _Hunt:
             raise UsageError("the server answered none of the first requests; `benchsuite run` says why")
         start = float(f"{_START * best:.2g}")
         text = f"about {best:.3g} req/s when pressed, begins at {start:g}; "
-        sent = self.requests + edge.filling("rate", start, slots)
+        sent = self.requests + edge.filling(msgspec.structs.replace(self._point, rate=start), slots)
         text += _forecast(best, sent, self.ask.searches)
         self.bench.tell(Stage(name="measure", text=text))
         return start
@@ -213,7 +213,7 @@ class _Hunt:
     def _met(self, load: float, rough: bool) -> bool:
         """Try one load."""
         point = self._point_of(load)
-        skipped = edge.filling(self.ask.by, load, self.manifest.identity.slots)
+        skipped = edge.filling(point, self.manifest.identity.slots)
         workload = msgspec.structs.replace(self.manifest.workload, requests=self.requests + skipped)
         trial = 1 + sum(level.point == point.index for level in self.levels)
         trials = max(self.manifest.workload.trials, trial)

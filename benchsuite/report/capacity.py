@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from benchsuite.report.units import NOTHING, dollars, rounded
 from benchsuite.stats.edge import LEAST_REQUESTS, SLOT_FILLS, filling
 from benchsuite.types import Capacity, CapacityCost, Estimate, Manifest, Run, Summary
-from benchsuite.types.capacity import By
 from benchsuite.workload.slo import limits_text
 
 
@@ -36,10 +35,9 @@ def tries_told(manifest: Manifest) -> str:
     if not number:
         return loads
     point = max(manifest.points, key=lambda point: point.rate or point.concurrency or 0.0)
-    by: By = "concurrency" if point.rate is None else "rate"
-    warm_up = filling(by, point.rate or point.concurrency or 1, manifest.identity.slots)
+    warm_up = filling(point, manifest.identity.slots)
     told = f"{warm_up:,}"
-    if by == "concurrency":
+    if point.rate is None:
         told = f"{SLOT_FILLS} for each in flight ({warm_up:,} at {point.concurrency or 1:,})"
     return f"{loads}, {manifest.workload.requests:,} requests a try after a warm-up of {told}"
 

@@ -47,7 +47,7 @@ _INTS = (
 )
 _BOOLS = ("streamed_reasoning", "user_stamps")
 NEEDED = (
-    *("outcome", "error_kind", "gaps_us", "server_timings", "cost_usd", "retry_after_s", "passed"),
+    *("phase", "outcome", "error_kind", "gaps_us", "server_timings", "cost_usd", "retry_after_s", "passed"),
     *_INTS,
     *_BOOLS,
 )
@@ -109,13 +109,15 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
         return self.gaps_us if chosen.all() else self.gaps_us[np.repeat(chosen, np.diff(self.gap_offsets))]
 
 
-def trials_of(table: "pa.Table", trials: Sequence[TrialInfo]) -> list[tuple[TrialInfo, Columns]]:
+def trials_of(
+    table: "pa.Table", trials: Sequence[TrialInfo], *, every: bool = False
+) -> list[tuple[TrialInfo, Columns]]:
     """A point's measured trials with their records; warm-up (trial 0) is left out.
 
     `table` has a `trial` column. A trial that isn't among `trials` (a recovered run's) is made out
-    of its records, without workers.
+    of its records, without workers. `every`: with what fills the server in a level of a search.
     """
-    chosen: Any = table.select(["trial", *NEEDED])
+    chosen: Any = table.select(["trial", *NEEDED]) if every else measured(table).select(["trial", *NEEDED])
     ordered = chosen.sort_by([("trial", "ascending"), ("sent_ns", "ascending")])
     numbers = ordered.column("trial").to_numpy()
     known = {info.trial: info for info in trials}
@@ -125,6 +127,13 @@ def trials_of(table: "pa.Table", trials: Sequence[TrialInfo]) -> list[tuple[Tria
         columns = _columns(ordered.slice(start, end - start))
         result.append((known.get(trial) or _recovered(trial, columns), columns))
     return result
+
+
+def measured(table: "pa.Table") -> "pa.Table":
+    """The table without what fills the server in a level of a search, which counts as warm-up."""
+    trials, phases = table.column("trial").to_numpy(), table.column("phase").to_numpy()
+    fills = (trials > 0) & (phases != "measure")
+    return table.filter(~fills) if fills.any() else table
 
 
 def _recovered(trial: int, columns: Columns) -> TrialInfo:

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchsuite.types import Noun
-from benchsuite.types.capacity import By
+from benchsuite.types import Noun, Point
 
 LEAST_REQUESTS = 1_000
 _LEAST_MISSES = 20
@@ -63,14 +62,14 @@ def requests_needed(share: float) -> int:
     return max(LEAST_REQUESTS, math.ceil(round(_LEAST_MISSES / (1 - share), 6)))
 
 
-def filling(by: By, load: float, slots: int | None) -> int:
+def filling(point: Point, slots: int | None) -> int:
     """How many requests warm a level up, as they find a server that isn't full yet.
 
     By concurrency three for each in flight, so a high load has more of them than a low one; by rate three for
     each slot of the server, and at least 100 (slots None: it doesn't say how many it has).
     """
-    if by == "concurrency":
-        return SLOT_FILLS * round(load)
+    if point.rate is None:
+        return SLOT_FILLS * (point.concurrency or 1)
     return max(_LEAST_FILLING, SLOT_FILLS * (slots or 0))
 
 

@@ -35,13 +35,18 @@ _LEAST_WALL_S = 0.5
 """A worker's share of a core over less time than this is noise."""
 
 
-def facts_of(summary: Summary, trials: Sequence[_Trial], conditions: Conditions) -> Facts:
-    """What the rules look at."""
+def facts_of(
+    summary: Summary,
+    trials: Sequence[_Trial],
+    windowed: Sequence[tuple[Columns, rates.Window]],
+    conditions: Conditions,
+) -> Facts:
+    """What the rules look at; `windowed`: all that was in flight, with what fills the server beside it."""
     point, columns = summary.point, [each for _, each, _ in trials]
     shares = [
         share
-        for _, each, window in trials
-        if window and (share := rates.delivered_share(point, each, window)) is not None
+        for each, window in windowed
+        if (share := rates.delivered_share(point, each, window)) is not None
     ]
     lengths = conditions.lengths
     # The chat template's own prefix may always be found cached; it is at most the overhead.
@@ -68,7 +73,7 @@ def facts_of(summary: Summary, trials: Sequence[_Trial], conditions: Conditions)
         ttft_p50_ms=_pooled([metrics.values(metrics.ttft_ms(each), each.ok) for each in columns], 0.5),
         ttft_half_width_ms=None if point.batch else _half_width(summary.metrics["ttft"].quantiles["p50"]),
         delivered_share=sum(shares) / len(shares) if shares else None,
-        in_flight=max(map(rates.peak_in_flight, columns), default=0),
+        in_flight=max((rates.peak_in_flight(each) for each, _ in windowed), default=0),
         short_trials=sum(window is not None and window.whole for _, _, window in trials),
         prompt_tokens=summary.means["prompt_tokens"],
         output_tokens=summary.means["output_tokens"],

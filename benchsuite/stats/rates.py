@@ -42,21 +42,21 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return (self.end_ns - self.start_ns) / 1e9
 
 
-def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
+def window_of(point: Point, info: TrialInfo, columns: Columns, since_ns: int = 0) -> Window | None:
     """A trial's window; None: nothing was sent, or it has no length.
 
-    Closed loop: from the send that first puts C in flight (and the end of a warm-up that went straight on)
-    to the last send. Open loop: from one
+    Closed loop: from the send that first puts C in flight to the last send. Open loop: from one
     E2E (p95) after the first due, when as many end as begin, to the last due. Offline: first send
     to last end. With fewer than two rounds of requests, or less than half of the schedule's span
     left, the whole trial. Stages: all of them, ramps and idle times included. Conversations: while as many
-    begin as end.
+    begin as end. Never before `since_ns`: a level of a search goes straight on from what fills the server,
+    which is still answered in its window, and counts there.
     """
     sent = columns.sent_ns[columns.sent_ns != ABSENT]
     if not len(sent):
         return None
     last_end = int(columns.end_ns.max())
-    whole = Window(start_ns=int(sent[0]), end_ns=last_end, whole=True)
+    whole = Window(start_ns=max(int(sent[0]), since_ns), end_ns=last_end, whole=True)
     window = whole
     if point.stages:
         start_ns, end_ns = span_of(point, info, columns)
@@ -67,15 +67,26 @@ def window_of(point: Point, info: TrialInfo, columns: Columns) -> Window | None:
     elif point.load == "closed":
         slots = point.concurrency or 1
         if len(sent) >= _ROUNDS * slots:
-            start_ns = max(int(sent[slots - 1]), info.alone_ns)
-            window = Window(start_ns=start_ns, end_ns=_last_send_ns(info, sent))
+            window = Window(start_ns=int(sent[slots - 1]), end_ns=_last_send_ns(info, sent))
     elif point.load == "open":
         window = _steady_open(columns) or whole
     else:
         window = Window(start_ns=whole.start_ns, end_ns=last_end)
+    window = msgspec.structs.replace(window, start_ns=max(window.start_ns, since_ns))
     if window.seconds <= 0:
         window = whole
     return window if window.seconds > 0 else None
+
+
+def window_with(point: Point, info: TrialInfo, every: Columns, judged: Columns) -> Window | None:
+    """The window of a trial of which not `every` request is `judged`: it begins with these.
+
+    None: none of them was sent.
+    """
+    sent = judged.sent_ns[judged.sent_ns != ABSENT]
+    if not len(sent):
+        return None
+    return window_of(point, info, every, int(sent.min()) if len(judged) < len(every) else 0)
 
 
 def _steady_open(columns: Columns) -> Window | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchsuite.stats.columns import ABSENT, Bools, Columns, Floats
+from benchsuite.stats.columns import Bools, Columns, Floats
 from benchsuite.stats.metrics import e2e_from_due_ms, e2e_ms, tpot_ms, ttft_from_due_ms, ttft_ms
 from benchsuite.types import Noun, Point, Slo
 from benchsuite.workload.slo import each_request, limit_name
@@ -71,27 +71,18 @@ def within_limit(point: Point, metric: str, ms: float, columns: Columns) -> Bool
         return columns.ok & (found <= ms)
 
 
-def met(point: Point, need: Need, trials: Sequence[Columns], skipped: int = 0) -> Met:
-    """How many met it, of all trials together; each trial's first `skipped` requests aren't looked at."""
+def met(point: Point, need: Need, trials: Sequence[Columns]) -> Met:
+    """How many met it, of all trials together."""
     total = good = 0
     for columns in trials:
-        chosen = _after(columns, skipped)
         if "itl" in need.limits:
-            gaps = columns.gaps_of(chosen & columns.ok)
+            gaps = columns.gaps_of(columns.ok)
             total += len(gaps)
             good += int(np.count_nonzero(gaps <= 1e3 * need.limits["itl"]))
             continue
-        every = chosen.copy()
+        every: Bools = np.ones(len(columns), dtype=np.bool_)
         for metric, ms in need.limits.items():
             every &= within_limit(point, metric, ms, columns)
-        total += int(np.count_nonzero(chosen))
+        total += len(columns)
         good += int(np.count_nonzero(every))
     return Met(need=need, requests=total, met=good)
-
-
-def _after(columns: Columns, skipped: int) -> Bools:
-    """All requests but the first ones to be due; one that was never sent counts too."""
-    order = np.argsort(np.where(columns.due_ns == ABSENT, columns.end_ns, columns.due_ns), kind="stable")
-    found: Bools = np.ones(len(columns), dtype=np.bool_)
-    found[order[:skipped]] = False
-    return found

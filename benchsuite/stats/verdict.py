@@ -11,7 +11,7 @@ from benchsuite.money.cost import load_costs
 from benchsuite.money.tokens import pricer
 from benchsuite.stats import hits, metrics, rates
 from benchsuite.stats.batches import batch_rates
-from benchsuite.stats.columns import ABSENT, Columns, trials_of
+from benchsuite.stats.columns import ABSENT, Columns, measured, trials_of
 from benchsuite.stats.facts import Conditions, Facts
 from benchsuite.stats.finding import coalesced_share, facts_of, held_shares
 from benchsuite.stats.lengths import asked_means
@@ -61,13 +61,18 @@ def _measure(
 ) -> tuple[Summary, Facts]:
     """A point's numbers, not yet judged, and the facts to judge them by."""
     mine = [info for info in infos if info.point == point.index]
-    trials = [
-        (info, columns, rates.window_of(point, info, columns) if len(columns) else None)
-        for info, columns in trials_of(table, mine)
+    judged = trials_of(table, mine)
+    columns = [each for _, each in judged]
+    # What fills the server in a level of a search is in flight with what is judged there.
+    every = _every(table, mine, judged)
+    windows = [
+        rates.window_with(point, info, all_there, each)
+        for (info, each), all_there in zip(judged, every, strict=True)
     ]
-    columns = [each for _, each, _ in trials]
+    trials = [(info, each, window) for (info, each), window in zip(judged, windows, strict=True)]
+    windowed = [(each, window) for each, window in zip(every, windows, strict=True) if window is not None]
+    table = measured(table)
     found = {} if point.batch else metrics.point_metrics(point, columns)
-    windowed = [(each, window) for _, each, window in trials if window is not None]
     workload, means = conditions.workload, _means(point, columns)
     speeds = (
         batch_rates([(info, each, window) for info, each, window in trials if window is not None])
@@ -90,7 +95,7 @@ def _measure(
         verdict="valid",
         warnings=(),
     )
-    facts = facts_of(summary, trials, conditions)
+    facts = facts_of(summary, trials, windowed, conditions)
     if point.talks:
         firsts = hits.shares(table, columns, reset=conditions.cache_reset, first_only=True)
         known = {
@@ -99,6 +104,16 @@ def _measure(
         }
         facts = msgspec.structs.replace(facts, **known)
     return summary, facts
+
+
+def _every(
+    table: "pa.Table", infos: Sequence[TrialInfo], judged: Sequence[tuple[TrialInfo, Columns]]
+) -> list[Columns]:
+    """The same trials, each with what fills the server in it."""
+    if sum(len(each) for _, each in judged) == np.count_nonzero(table.column("trial").to_numpy()):
+        return [each for _, each in judged]
+    every = {info.trial: each for info, each in trials_of(table, infos, every=True)}
+    return [every[info.trial] for info, _ in judged]
 
 
 def _costs(

@@ -192,19 +192,6 @@ def table_of(records: Iterable[Record]) -> pa.Table:
     return pa.Table.from_batches([buffer.batch()] if buffer.rows else [], schema=RECORD_SCHEMA)
 
 
-def write_records(path: Path, table: pa.Table) -> None:
-    """Write a record file anew from what `read_records` gave, all columns of it: whole or not at all."""
-    tmp = path.with_name(path.name + ".tmp")
-    try:
-        with pq.ParquetWriter(tmp, RECORD_SCHEMA, **_LAYOUT) as writer:
-            writer.write_table(table.select(RECORD_SCHEMA.names), row_group_size=ROW_GROUP)
-        with tmp.open("rb") as file:
-            os.fsync(file.fileno())
-        tmp.replace(path)
-    finally:
-        tmp.unlink(missing_ok=True)
-
-
 def read_records(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
     """Record files as one table, in the order of `paths`; `columns` None: all of them.
 

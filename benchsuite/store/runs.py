@@ -148,7 +148,10 @@ class RunDir:
         columns: Sequence[str] | None = None,
         only: int | None = None,
     ) -> "pa.Table":
-        """Records (of trial `only`) as a table (`columns` None: all), with columns `point` and `trial`."""
+        """Records (of trial `only`) as a table (`columns` None: all), with columns `point` and `trial`.
+
+        Warm-up is trial 0, and what fills the server in each level of a search: the phase says which.
+        """
         import pyarrow as pa
 
         from benchsuite.store.records import read_records
@@ -157,7 +160,10 @@ class RunDir:
         for path, (its_point, trial) in self.trial_files().items():
             wanted = (trial or include_warm_up) if only is None else trial == only
             if (point is None or point == its_point) and wanted:
-                tables.append(_placed(read_records([path], columns), its_point, trial))
+                table = read_records([path], columns and [*dict.fromkeys([*columns, "phase"])])
+                if trial and not include_warm_up:
+                    table = table.filter(table.column("phase").to_numpy() == "measure")
+                tables.append(_placed(table.select(columns or table.column_names), its_point, trial))
         return pa.concat_tables(tables) if tables else _placed(read_records([], columns), 0, 0)
 
     def plan(self) -> Manifest:

@@ -84,7 +84,6 @@ class TrialInfo(Noun, frozen=True, kw_only=True):
     """One trial of a point: when it ran (CLOCK_MONOTONIC ns) and how the client fared.
 
     A batch may outlive the machine's uptime: its instants, and those of its records, count from 1970.
-    `alone_ns`: a search's level goes straight on from its warm-up, whose last answer ended then; 0: no such.
     """
 
     point: int
@@ -95,7 +94,6 @@ class TrialInfo(Noun, frozen=True, kw_only=True):
     plan_digest: str
     workers: tuple[WorkerHealth, ...]
     batch: BatchInfo | None = None
-    alone_ns: int = 0
 
 
 class SelftestLevel(Noun, frozen=True, kw_only=True):
