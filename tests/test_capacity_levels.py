@@ -3,14 +3,14 @@
 import heapq
 import random
 
+import msgspec
 import pytest
 
 from benchsuite.asked import Options
-from benchsuite.capacity.level import set_apart
 from benchsuite.capacity.outlook import in_words, outlook
 from benchsuite.capacity.search import Ask, checked
 from benchsuite.cli import main
-from benchsuite.conclude import conclude, keep_info, recover
+from benchsuite.conclude import _fillers, conclude, keep_info, recover
 from benchsuite.report.capacity import tries_told
 from benchsuite.report.listing import unfinished_lines
 from benchsuite.report.screen import workload_line
@@ -76,6 +76,14 @@ def answered(index):
     )
 
 
+def load_of(index, rate=None, concurrency=None):
+    return Point(index=index, prompt_tokens=9, output_tokens=1, concurrency=concurrency, rate=rate)
+
+
+def phase(index):
+    return "warm_up" if index < SKIPPED else "measure"
+
+
 @pytest.fixture
 def level(tmp_path):
     """A level's records as its workers left them, in two files."""
@@ -83,69 +91,84 @@ def level(tmp_path):
     for part in (0, 1):
         with run_dir.writer(0, 1, part or None) as writer:
             for index in range(part, SKIPPED + JUDGED, 2):
-                writer.write(answered(index))
+                writer.write(msgspec.structs.replace(answered(index), phase=phase(index)))
     return run_dir
 
 
 def test_what_fills_the_server_counts_in_no_number_of_a_level(level):
-    set_apart(level, 0, 1, SKIPPED)
     (row,) = conclude(level, manifest(), "finished").summaries
     assert row.requests == JUDGED and row.outcomes == {"ok": JUDGED}
     assert row.means["ttft_ms"] == pytest.approx(FAST_MS - 1)
     assert row.metrics["ttft"].quantiles["p95"].value == pytest.approx(FAST_MS - 1)
-    # One every 100 ms, of one token each.
-    assert row.rates["output_tokens_per_s"].value == pytest.approx(10, rel=0.05)
-    assert row.means["in_flight"] == pytest.approx(1, rel=0.05)
-
-
-def test_what_fills_the_server_is_kept_as_warm_up(level):
-    before = {row["index"]: row for row in level.records().to_pylist()}
-    set_apart(level, 0, 1, SKIPPED)
-    every = level.records(include_warm_up=True).to_pylist()
-    assert sorted(row["index"] for row in every) == sorted(before)
-    assert {row["index"] for row in every if row["trial"] == 0} == set(range(SKIPPED))
-    for row in every:
-        warm_up = row["index"] < SKIPPED
-        assert row == before[row["index"]] | (
-            {"trial": 0, "phase": "warm_up"} if warm_up else {"trial": 1, "phase": "measure"}
-        )
-    conclude(level, manifest(), "finished")
+    # From the first judged to the last due, 7.9 s: 79 of them are answered, and the last eight before them.
+    assert row.rates["requests_per_s"].value == pytest.approx((79 + 8) / 7.9)
+    assert row.means["in_flight"] == pytest.approx(1 + sum(range(1, 9)) / 79)
     assert check(level) == []
 
 
-def test_a_level_that_ended_while_the_server_was_filled_has_no_numbers(level):
-    set_apart(level, 0, 1, 10 * (SKIPPED + JUDGED))
-    info = TrialInfo(point=0, trial=1, start_ns=0, last_send_ns=1, end_ns=2, plan_digest="", workers=())
-    keep_info(level, info)
-    (row,) = conclude(level, manifest(), "finished").summaries
-    assert row.requests == 0 and row.outcomes == {}
+def test_what_fills_the_server_is_shown_as_warm_up(level):
+    every = level.records(include_warm_up=True).to_pylist()
+    assert sorted(row["index"] for row in every) == list(range(SKIPPED + JUDGED))
+    assert {row["trial"] for row in every} == {1}
+    assert {row["index"] for row in every if row["phase"] == "warm_up"} == set(range(SKIPPED))
+    shown = level.records(columns=["index"])
+    assert sorted(shown.column("index").to_pylist()) == list(range(SKIPPED, SKIPPED + JUDGED))
+    assert shown.column_names == ["index", "point", "trial"]
 
 
-def test_of_a_closed_loop_the_slots_that_its_warm_up_still_holds_are_not_missed(tmp_path):
-    """Ten slots, answers of exponential length: what remains of the warm-up is no slot left empty."""
-    slots, requests, draw = 10, 200, random.Random(1)
+def test_a_level_that_ended_while_the_server_was_filled_has_no_numbers(tmp_path):
+    run_dir = Store(tmp_path).create(manifest())
+    with run_dir.writer(0, 1) as writer:
+        for index in range(SKIPPED):
+            writer.write(msgspec.structs.replace(answered(index), phase="warm_up"))
+    (row,) = conclude(run_dir, manifest(), "finished").summaries
+    assert row.requests == 0 and row.outcomes == {} and row.rates["requests_per_s"].value is None
+
+
+def closed_level(tmp_path, slots, requests, fillers, seed=1):
+    """A level of a closed loop whose server answers each slot after an exponential time of a second."""
+    draw = random.Random(seed)
     point = Point(index=0, prompt_tokens=9, output_tokens=1, concurrency=slots)
     run_dir = Store(tmp_path).create(manifest(points=(point,)))
     free = [0] * slots
     with run_dir.writer(0, 1) as writer:
-        for index in range(SKIPPED + requests):
+        for index in range(fillers + requests):
             due = heapq.heappop(free)
             end = due + round(draw.expovariate(1) * 1e9) + 2 * MS
             heapq.heappush(free, end)
             at = {name: end - MS for name in ("first_token_ns", "first_output_ns", "last_token_ns")}
-            writer.write(record(index=index, due_ns=due, sent_ns=due, end_ns=end, **at))
+            how = "warm_up" if index < fillers else "measure"
+            writer.write(record(index=index, phase=how, due_ns=due, sent_ns=due, end_ns=end, **at))
     info = TrialInfo(point=0, trial=1, start_ns=0, last_send_ns=0, end_ns=2, plan_digest="", workers=())
     keep_info(run_dir, info)
-    set_apart(run_dir, 0, 1, SKIPPED)
     (row,) = conclude(run_dir, manifest(points=(point,)), "finished").summaries
-    assert row.means["in_flight"] == pytest.approx(slots, rel=1e-6)
+    return row
+
+
+@pytest.mark.parametrize(("slots", "requests"), [(10, 200), (256, 1000), (512, 1000)])
+def test_of_a_closed_loop_throughput_is_that_of_full_slots(tmp_path, slots, requests):
+    """However few requests are judged for each slot: what fills the server is answered beside them."""
+    row = closed_level(tmp_path, slots, requests, 3 * slots)
+    assert row.means["in_flight"] == pytest.approx(slots, rel=1e-3)
+    assert row.rates["requests_per_s"].value == pytest.approx(slots / 1.002, rel=0.1)
+    assert row.requests == requests
     assert "delivered" not in {warning.code for warning in row.warnings}
 
 
+def test_the_phase_is_written_with_the_records_of_a_search_alone():
+    """By index, for the point of that index: points of a search stand in the order of their loads."""
+    rates = [load_of(index, rate=rate) for index, rate in ((1, 5.0), (0, 9.0))]
+    search = manifest(points=tuple(rates))
+    assert [_fillers(search, point) for point in (0, 1, 2)] == [100, 100, 0]
+    slots = [load_of(index, concurrency=n) for index, n in ((1, 4), (0, 32))]
+    assert [_fillers(manifest(points=tuple(slots)), point) for point in (0, 1)] == [96, 12]
+    assert _fillers(manifest(points=tuple(slots), capacity=False), 0) == 0
+
+
 def test_a_higher_number_in_flight_takes_more_to_fill_a_rate_what_the_servers_slots_take():
-    assert [filling("concurrency", load, 8) for load in (1.0, 4096.0)] == [3, 12_288]
-    assert [filling("rate", load, None) for load in (0.5, 900.0)] == [100, 100]
-    assert filling("rate", 900.0, 64) == 192
+    assert [filling(load_of(0, concurrency=slots), 8) for slots in (1, 4096)] == [3, 12_288]
+    assert [filling(load_of(0, rate=rate), None) for rate in (0.5, 900.0)] == [100, 100]
+    assert filling(load_of(0, rate=900.0), 64) == 192
 
 
 def test_the_header_says_how_many_requests_a_try_sends():
@@ -221,4 +244,4 @@ def test_recovering_a_search_keeps_whole_levels_alone(level, tmp_path):
         writer.write(answered(0))
     (run,) = recover(Store(tmp_path), lambda told: None)
     assert [(info.point, info.trial) for info in run.manifest.trials] == [(0, 1)]
-    assert run.summaries[0].requests == SKIPPED + JUDGED
+    assert run.summaries[0].requests == JUDGED and run.summaries[0].means["ttft_ms"] == FAST_MS - 1

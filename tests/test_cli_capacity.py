@@ -94,8 +94,10 @@ def test_a_loads_numbers_are_those_of_the_requests_that_were_judged(found):
             assert row["requests"] == 150 * len(tried)
     # What fills the server stands in the store as warm-up, a hundred a try.
     run_dir = Store(store).select("latest")
-    rows = run_dir.records(include_warm_up=True, columns=["index"]).to_pylist()
-    assert sum(row["trial"] == 0 for row in rows) == 100 * len(run["capacity"]["levels"])
+    rows = run_dir.records(include_warm_up=True, columns=["index", "phase"]).to_pylist()
+    filled = [row["index"] for row in rows if row["trial"] and row["phase"] == "warm_up"]
+    assert sorted(filled) == sorted([*range(100)] * len(run["capacity"]["levels"]))
+    assert all(row["index"] >= 100 for row in run_dir.records(columns=["index"]).to_pylist())
     assert "150 requests after a warm-up of 100" in " ".join(err.split())
 
 

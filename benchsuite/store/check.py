@@ -56,7 +56,7 @@ def _tables(run_dir: RunDir, problems: list[str]) -> dict[tuple[int, int], list[
     """What could be read of each trial (point, trial), only the columns that are looked at."""
     from benchsuite.store.records import read_records
 
-    columns = ["outcome", "first_token_ns", "last_token_ns", "gaps_us"]
+    columns = ["phase", "outcome", "first_token_ns", "last_token_ns", "gaps_us"]
     tables: dict[tuple[int, int], list[pa.Table]] = {}
     for path, place in run_dir.trial_files().items():
         try:
@@ -101,11 +101,13 @@ def _missing_trials(run: Run, run_dir: RunDir) -> list[str]:
 
 def _miscounted(run: Run, tables: dict[tuple[int, int], list["pa.Table"]]) -> list[str]:
     """Points whose summary counts other requests than there are records."""
+    from benchsuite.store.records import judged
+
     counted: dict[int, Counter[str]] = {}
     for (point, trial), parts in tables.items():
         if trial:
             for part in parts:
-                outcomes: Any = part.column("outcome").to_pylist()
+                outcomes: Any = judged(part).column("outcome").to_pylist()
                 counted.setdefault(point, Counter()).update(outcomes)
     problems = []
     for summary in run.summaries:

@@ -192,6 +192,11 @@ def table_of(records: Iterable[Record]) -> pa.Table:
     return pa.Table.from_batches([buffer.batch()] if buffer.rows else [], schema=RECORD_SCHEMA)
 
 
+def judged(table: pa.Table) -> pa.Table:
+    """A trial's records without those that fill the server before a level of a search, which are warm-up."""
+    return table.filter(table.column("phase").to_numpy() == "measure")
+
+
 def read_records(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
     """Record files as one table, in the order of `paths`; `columns` None: all of them.
 

@@ -154,7 +154,7 @@ class RunDir:
         """
         import pyarrow as pa
 
-        from benchsuite.store.records import read_records
+        from benchsuite.store.records import judged, read_records
 
         tables = []
         for path, (its_point, trial) in self.trial_files().items():
@@ -162,7 +162,7 @@ class RunDir:
             if (point is None or point == its_point) and wanted:
                 table = read_records([path], columns and [*dict.fromkeys([*columns, "phase"])])
                 if trial and not include_warm_up:
-                    table = table.filter(table.column("phase").to_numpy() == "measure")
+                    table = judged(table)
                 tables.append(_placed(table.select(columns or table.column_names), its_point, trial))
         return pa.concat_tables(tables) if tables else _placed(read_records([], columns), 0, 0)
 
