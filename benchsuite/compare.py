@@ -165,8 +165,7 @@ def compare(
         for i, (other, axes) in enumerate(zip(others, shared, strict=True), 1)
     )
     known = {row.metric for each in found for pair in each.points for row in pair.rows}
-    # The usual ones aren't missed one by one: only if there is none of them.
-    if lacking := unknown(metrics or (() if known else names), known):
+    if lacking := unknown(metrics, known):
         raise NotComparable(lacking)
     return found
 

@@ -88,6 +88,8 @@ def default_metrics(points: Sequence[Point]) -> tuple[str, ...]:
 def takes(name: str) -> str:
     """What runs have to have for a metric to be known of them."""
     measure = MEASURES[name]
+    if name == "usd_per_1k_passed":
+        return "it takes a workload that checks answers, and a price, such as --gpu H100"
     if "usd" in name:
         return "$ needs a price, such as --gpu H100"
     if measure.due:

@@ -302,3 +302,12 @@ def test_one_pair_decides_nothing(servers, tmp_path):
     assert done.exit_code in {5, 3}, done.output
     shown = " ".join(done.output.split())
     assert "undecided" in shown and "one pair gives no interval" in shown
+
+
+def test_what_has_no_number_at_all_decides_nothing(servers, tmp_path):
+    words = ["ab", *(f"sim@{one.url}" for one in servers), "--store", str(tmp_path), "--metric", "tpot_p50"]
+    words += ["--prompt-tokens", "40", "--output-tokens", "1", "--concurrency", "1", "--requests", "8"]
+    done = CliRunner().invoke(root, [*words, "--pairs", "4"])
+    # 3: the client was late; of answers of one token nothing is known either way.
+    assert done.exit_code in {5, 3}, done.output
+    assert "undecided in TPOT p50" in " ".join(done.output.split())

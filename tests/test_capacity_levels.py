@@ -207,8 +207,9 @@ def test_before_a_search_by_concurrency_it_is_told_that_high_loads_send_more():
     assert "1,003 at the lowest load, 1,192 at 64 in flight" in level
     assert found.requests == (16 * 1003, 16 * 1192)
     assert found.fast.prompt_tokens == 9 * 16 * 1192 and found.slow.prompt_tokens == 9 * 16 * 1003
+    assert whole.endswith("by how many the server answers at once, more above 64 in flight")
     assert "16,048 to 19,072 requests" in whole and "about $16.05 to $19.07" in whole
-    assert found.asked.tokens_usd == pytest.approx(19.072)
+    assert found.fast.tokens_usd == pytest.approx(19.072)
 
 
 CAPACITY = ("capacity", "--backend", "openai", "--slo", "ttft_p95=100ms", "--model", "m")

@@ -10,6 +10,7 @@ from benchsuite.cli import main
 from benchsuite.gate import decide as gate
 from benchsuite.gate.decide import Gate
 from benchsuite.gate.limits import Limits
+from benchsuite.simulator import SimConfig, running
 from benchsuite.store.runs import Store, as_json
 
 PASSES, FAILS, USAGE, INVALID, NOTHING, UNDECIDED, BUG = 0, 1, 2, 3, 4, 5, 70
@@ -114,6 +115,22 @@ def test_a_budget_that_ends_before_two_pairs_decides_nothing(server, tmp_path, c
     assert gated(capsys, *words, "--limit", "error_rate<1%") == UNDECIDED
     shown = " ".join(capsys.readouterr().out.split())
     assert "it ended before two pairs were measured" in shown
+
+
+@pytest.mark.parametrize("how", ["stored", "live"])
+def test_a_server_that_answers_nothing_breaks_a_limit_on_errors(server, tmp_path, capsys, how):
+    with running(SimConfig(error_500_rate=1.0)) as dead:
+        if how == "live":
+            words = [f"sim@{dead.url}", "--against", server(), *ASKED, "--store", str(tmp_path)]
+        else:
+            asked = ["--backend", "sim", "--url", dead.url, "--trials", "1", *ASKED]
+            assert main(["run", *asked, "--store", str(tmp_path)]) == INVALID
+            words = ["--run", "latest", "--store", str(tmp_path)]
+        assert gated(capsys, *words, "--limit", "error_rate<1%") == FAILS
+        assert "error_rate<1% is broken" in " ".join(capsys.readouterr().out.split())
+        # A limit that isn't asked breaks nothing: what is wrong is said.
+        assert main(["gate", *words, *([] if how == "live" else ["--limit", "e2e_p50<1s"])]) == INVALID
+        assert "no request was answered" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

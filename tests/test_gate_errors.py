@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from benchsuite.errors import InvalidMeasurement
-from benchsuite.gate.decide import Gate, concluded
+from benchsuite.gate.decide import Gate, TooFew, concluded, of_too_few
 from benchsuite.gate.limits import parse_limits
+from benchsuite.pairs import Arm
 from benchsuite.report.gate import gate_screen, sentence
+from benchsuite.store.runs import RunDir, as_json
 from benchsuite.types import Decision, Run, Warning
 
 CHAT = Path(__file__).parent / "report" / "chat.json"
@@ -96,3 +98,44 @@ def test_another_reason_beside_the_errors_leaves_the_run_invalid():
             concluded(asked(limit), run_with(12, 300, "send_lag"))
         with pytest.raises(InvalidMeasurement):
             concluded(asked(limit), run_with(0, 0))
+
+
+def test_what_a_failing_server_causes_besides_speaks_for_no_other_verdict():
+    # Fast answers leave slots empty, and a prompt's length can't be found where each question fails.
+    codes = ("delivered", "prompt_tokens")
+    assert concluded(asked("error_rate<1%"), run_with(12, 300, *codes)).verdict == "fail"
+    with pytest.raises(InvalidMeasurement, match="more is wrong than failed requests"):
+        concluded(asked("error_rate<10%"), run_with(12, 300, *codes))
+
+
+def look_at(tmp_path, base, other):
+    """A look that found too few answers in what is stored as these runs."""
+    arms = []
+    for name, found in (("base", base), ("other", other)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_bytes(as_json(found))
+        arms.append(Arm(run_dir=RunDir(tmp_path / name), manifest=found.manifest))
+    return TooFew("ttft_p50 has no value in a trial", (arms[0], arms[1]))
+
+
+def test_a_look_that_says_nothing_fails_where_too_many_requests_failed(tmp_path):
+    sound = msgspec.structs.replace(run_with(0), verdict="valid")
+    few = look_at(tmp_path, sound, run_with(300))
+    found = of_too_few(asked("error_rate<1%"), few)
+    assert found.verdict == "fail" and found.decision is None
+    # Without a limit on them, or within it, what is wrong with the run is said.
+    with pytest.raises(InvalidMeasurement, match="is invalid: no request was answered"):
+        of_too_few(asked(), few)
+    (tmp_path / "fewer").mkdir()
+    with pytest.raises(InvalidMeasurement, match="is invalid: 12 of 300 requests failed"):
+        of_too_few(asked("error_rate<10%"), look_at(tmp_path / "fewer", sound, run_with(12)))
+
+
+def test_a_look_that_says_nothing_of_sound_runs_or_beside_a_broken_base_decides_nothing(tmp_path):
+    sound = msgspec.structs.replace(run_with(0), verdict="valid")
+    (tmp_path / "sound").mkdir()
+    with pytest.raises(InvalidMeasurement, match="no value in a trial"):
+        of_too_few(asked("error_rate<1%"), look_at(tmp_path / "sound", sound, sound))
+    (tmp_path / "broken").mkdir()
+    with pytest.raises(InvalidMeasurement, match="no request was answered"):
+        of_too_few(asked("error_rate<1%"), look_at(tmp_path / "broken", run_with(300), run_with(300)))

@@ -13,14 +13,14 @@ from benchsuite.cli import main
 from benchsuite.engine.trial import Interrupt
 from benchsuite.errors import NotComparable, StoreError, UsageError
 from benchsuite.gate import decide as gate
-from benchsuite.gate.baseline import against_history, earlier_runs, numbers_of
+from benchsuite.gate.baseline import against_history, check_trials, earlier_runs, numbers_of
 from benchsuite.gate.decide import Gate, Noise
 from benchsuite.gate.limits import parse_limits
 from benchsuite.pairs import Arm, Numbers
 from benchsuite.run import run
 from benchsuite.store.runs import Store, as_json, new_run_id
 from benchsuite.telemetry.machine import fingerprint
-from benchsuite.types import Estimate, Pairing, Workload
+from benchsuite.types import Estimate, Pairing, Warning, Workload
 
 PASSES, FAILS, USAGE, INVALID, NOTHING, UNDECIDED, BUG = 0, 1, 2, 3, 4, 5, 70
 REQUESTS = 40
@@ -178,6 +178,13 @@ def test_fewer_than_three_trials_fail_nothing_against_a_history(measured, capsys
     assert "--history-fails takes three trials" in capsys.readouterr().err
 
 
+def test_the_fewest_trials_of_any_row_are_what_an_alarm_is_worth():
+    check_trials([3, 4])
+    for numbers in ([3, 1], [1, 3], []):
+        with pytest.raises(NotComparable, match=f"this run has {min(numbers, default=0)}"):
+            check_trials(numbers)
+
+
 def test_a_metric_that_would_not_be_looked_at_is_refused(measured, capsys, monkeypatch):
     store, _ = measured
     monkeypatch.setattr("benchsuite.cli.gate.measured_run", None)
@@ -194,7 +201,10 @@ def test_a_metric_that_would_not_be_looked_at_is_refused(measured, capsys, monke
 def test_all_limits_that_cannot_be_seen_are_raised_in_one_command(measured, monkeypatch):
     store, first = measured
     manifest = first.run().manifest
-    noise = Noise(run_id="x", pairs=4, sd={("ttft_p50", 0): 0.8, ("tpot_p90", 0): 1, ("e2e_p50", 0): 0.001})
+    points = (*manifest.points, msgspec.structs.replace(manifest.points[0], index=1, concurrency=8))
+    manifest = msgspec.structs.replace(manifest, points=points)
+    sd = {("ttft_p50", 0): 0.8, ("ttft_p50", 1): 0.5, ("tpot_p90", 0): 1, ("e2e_p50", 0): 0.001}
+    noise = Noise(run_id="x", pairs=4, sd=sd)
     metrics = ("ttft_p50", "tpot_p90", "e2e_p50")
     monkeypatch.setattr(gate, "known_noise", lambda *_, **__: noise)
 
@@ -219,6 +229,13 @@ def test_an_invalid_run_is_refused_whatever_it_is_held_against(measured, capsys)
     words = ["gate", "--run", bad.run_id, "--store", str(store.path)]
     assert main([*words, "--limit", "ttft_p50<10s"]) == INVALID
     assert f"run {bad.run_id} is invalid" in capsys.readouterr().err
+    # Failed requests alone speak against it, fewer than the limit; but the history can't be asked.
+    few = Warning(code="errors", level="invalid", message="2 of 40 requests failed", advice="look")
+    rows = tuple(msgspec.structs.replace(row, warnings=(few,)) for row in first.run().summaries)
+    (bad.path / "run.json").write_bytes(as_json(msgspec.structs.replace(bad.run(), summaries=rows)))
+    words = [*words, "--limit", "error_rate<10%"]
+    assert main(words) == PASSES
+    assert main([*words, "--baseline", "latest"]) == INVALID
 
 
 def test_limits_of_its_own_judge_a_stored_run(measured, capsys):

@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 from benchsuite.errors import UsageError
 from benchsuite.types import Lengths, Message, Point, Request, Share, Workload
 from benchsuite.workload import readers
+from benchsuite.workload.agent import first_tool
 from benchsuite.workload.draw import Draw
 from benchsuite.workload.mix import mixed, told
 from benchsuite.workload.plan import plan
@@ -17,6 +18,7 @@ from benchsuite.workload.plan import plan
 LENGTHS = Lengths(words=("a", "b", "c", "d"), overhead=3, source="usage")
 SHARES = (Share(model="big", share=6), Share(model="mid", share=3), Share(model="small", share=1))
 SCHEMA = '{"type":"object"}'
+TOOL = {"type": "function", "function": {"name": "f"}}
 TOOLS = '[{"type":"function","function":{"name":"f"}}]'
 
 
@@ -146,14 +148,34 @@ def test_a_mix_is_read_as_a_table_or_a_list():
             readers.mix(wrong)
 
 
-def test_tools_have_names_or_types_of_their_own():
-    for bad in ([{"name": "f"}], [7], [{"type": "function", "function": {}}], [{"type": "function"}]):
-        with pytest.raises(ValueError, match="must be a list of tools in the OpenAI form"):
+def test_tools_are_a_list_of_tables_whose_form_is_the_backends_affair():
+    for bad in ([7], ["f"], [TOOL, None], {"type": "function"}, []):
+        with pytest.raises(ValueError, match="must be a list of tools as tables"):
             readers.tools(bad)
     assert readers.tools(TOOLS) == TOOLS
     assert readers.tools("tools.json") == "tools.json"
-    search = readers.tools([{"type": "web_search"}])
-    assert told(workload(tools=search))[0] == "tools web_search"
+    assert readers.tools([{"name": "look", "input_schema": {}}]) == '[{"name":"look","input_schema":{}}]'
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [
+        (TOOL, "f"),
+        ({"type": "web_search"}, "web_search"),
+        ({"name": "look", "input_schema": {}}, "look"),
+        ({"type": "custom", "function": "x"}, "custom"),
+        ({"type": "function", "function": None}, "function"),
+        ({"type": ["x"]}, "without a name"),
+        ({"type": {}}, "without a name"),
+        ({"name": 7}, "without a name"),
+        ({}, "without a name"),
+    ],
+)
+def test_tools_of_any_form_are_told_by_name_or_type(tool, said):
+    asked = workload(tools=readers.tools([tool]))
+    assert told(asked)[0] == f"tools {said}"
+    name, called_with = first_tool(asked.tools)
+    assert name and isinstance(name, str) and called_with == "query"
 
 
 def test_a_schema_may_be_a_file_beside_the_workload(tmp_path):

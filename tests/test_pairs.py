@@ -2,7 +2,7 @@
 
 import msgspec
 
-from benchsuite.pairs import default_metrics
+from benchsuite.pairs import default_metrics, takes
 from benchsuite.stats.series import MEASURES
 from benchsuite.types import Point
 
@@ -18,3 +18,8 @@ def test_what_is_looked_at_by_default():
         *("e2e_p50", "e2e_p90", "output_tokens_per_s"),
     }
     assert set(default_metrics([closed])) <= set(MEASURES)
+
+
+def test_dollars_for_what_passed_take_a_check_as_well_as_a_price():
+    assert "checks answers" in takes("usd_per_1k_passed") and "--gpu" in takes("usd_per_1k_passed")
+    assert "checks answers" not in takes("cost_per_1k_usd") and "--gpu" in takes("cost_per_1k_usd")

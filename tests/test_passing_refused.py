@@ -73,6 +73,40 @@ def test_what_a_door_cant_pass_on_is_refused_before_anything_is_started(backend,
     check_asked(load("llamacpp"), options("llamacpp", **asks))
 
 
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"name": "look", "input_schema": {"type": "object"}},
+        {"type": "function", "function": {}},
+        {"type": "function", "function": {"name": 7}},
+        {"type": "function"},
+        {"type": ["x"]},
+        {"type": {}},
+        {"type": None},
+    ],
+)
+def test_tools_of_another_form_go_only_to_an_api_that_is_described(tool):
+    asked = {"tools": json.dumps([{"type": "function", "function": {"name": "f"}}, tool])}
+    for backend in ("openai", "anthropic"):
+        with pytest.raises(UsageError, match="tools must be a list in the OpenAI form") as refused:
+            check_asked(load(backend), options(backend, **asked))
+        assert "\n" not in str(refused.value)
+    described = options("http", **asked)
+    described = msgspec.structs.replace(described, options={"spec": SPEC})
+    check_asked(load("http", {"spec": SPEC}), described)
+    said = json.loads(
+        load("http", {"spec": SPEC})
+        .encode(msgspec.structs.replace(request("a"), **asked), target("http", options={"spec": SPEC}))
+        .body
+    )
+    assert said["offered"][1] == tool
+
+
+def test_what_a_server_knows_by_its_type_needs_no_function():
+    for tool in ({"type": "web_search"}, {"type": "custom", "function": "x"}):
+        check_asked(load("vllm"), options("vllm", tools=json.dumps([tool])))
+
+
 def test_images_of_a_dataset_are_refused_where_no_door_takes_them():
     material = Material(items=(Item(messages=LOOKING),))
     with pytest.raises(UsageError, match="takes no images"):

@@ -87,15 +87,15 @@ def test_mlperf_limits_are_those_published(name, ttft, tpot):
     )
 
 
-def test_the_share_that_meets_a_need_counts_failures_as_misses_and_passes_over_the_first():
-    slow = [request(i * 100, first=70) for i in range(5)]
-    records = [*slow, *(request(i * 100) for i in range(5, 12)), failed(1200, 1300)]
+def test_the_share_that_meets_a_need_counts_failures_as_misses():
+    slow = [request(i * 100, first=70) for i in range(2)]
+    records = [*slow, *(request(i * 100) for i in range(2, 9)), failed(900, 1000)]
     trials = [columns for _, columns in trials_of(table(records), ())]
     (need,) = needs(Slo(ttft_ms=60), 0.9)
-    found = met(CLOSED, need, trials, skipped=3)
+    found = met(CLOSED, need, trials)
     assert (found.requests, found.met, found.ok) == (10, 7, False)
     (quantile,) = needs(parse_slo("ttft_p50=60ms"), 0.9)
-    assert met(CLOSED, quantile, trials, skipped=3).ok
+    assert met(CLOSED, quantile, trials).ok
 
 
 def test_a_point_has_met_missed_or_not_clearly_either():

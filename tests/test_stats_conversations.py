@@ -2,6 +2,7 @@
 
 import msgspec
 
+from benchsuite.report.hits import hit_cell, hit_words
 from benchsuite.stats.talks import by_turn
 from benchsuite.types import Point
 from tests.trials import CLOSED, KNOWN, WORKLOAD, codes, failed, request, summarise, summary, table
@@ -72,9 +73,23 @@ def test_a_hit_ratio_is_held_against_first_turns_as_later_ones_find_more():
     assert "cache_shared" not in codes(found)
     wrong = summarise(point, talk(0), (), **KNOWN | {"workload": workload})
     assert codes(wrong)["cache_shared"] == "invalid"
-    # How long the server's own answers are is in no plan, so that later turns are left out of both.
+    assert "first_hit_ratio" not in found.means
+    # How long the server's own answers are is in no plan: what was asked is of first turns alone.
     real = summarise(point, talk(50, planned=False), (), **KNOWN | {"workload": workload})
-    assert (real.means["hit_ratio"], real.means["hit_ratio_asked"]) == (0.5, 0.5)
+    assert real.means["hit_ratio"] == found.means["hit_ratio"] > 0.6, "of all answered requests"
+    assert (real.means["first_hit_ratio"], real.means["hit_ratio_asked"]) == (0.5, 0.5)
+    assert "cache_shared" not in codes(real)
+    said = hit_words(real)
+    assert said == f"cache hits {100 * real.means['hit_ratio']:.1f} % of prompt tokens, " + (
+        "50.0 % of first turns', asked 50.0 %"
+    )
+    assert hit_cell(real) == "50.0/50.0 % of first turns" and "first" not in hit_cell(found)
+    lost = summarise(point, talk(10, planned=False), (), **KNOWN | {"workload": workload})
+    (told,) = [each for each in lost.warnings if each.code == "cache_shared"]
+    assert told.level == "invalid" and told.message.startswith("10 % of first turns' prompt tokens came from")
+    unknown = [msgspec.structs.replace(one, cached_tokens=None) for one in spoken()]
+    silent = summarise(point, table(unknown), (), **KNOWN | {"workload": workload})
+    assert silent.means["hit_ratio"] is None and "first_hit_ratio" not in silent.means
 
 
 def test_growth_within_one_long_conversation_is_no_drift_but_a_slower_server_is():

@@ -154,6 +154,33 @@ def test_a_hit_ratio_of_conversations_is_that_of_their_first_turns():
     assert only("cache_shared", **forgot, first_hits_asked=0.5, first_hits_reached=0.49).level == "invalid"
 
 
+def test_blocks_of_conversations_are_held_against_the_prompts_that_the_ratio_is_of():
+    point = msgspec.structs.replace(SOUND.point, prompt_tokens=512, cache="shared", turns=3.0)
+    facts = dict(workload=SHARED, point=point, prompt_tokens=800.0, best_hit_ratio=0.1)
+    # Of 800 tokens a block and the template are 5 points; of the first prompts' 512 they would be 8.
+    found = only("cache_shared", **facts, hits_asked=0.5, hits_reached=0.42)
+    assert found.level == "suspect" and found.message.endswith("50 % are shared")
+    firsts = dict(first_hits_asked=0.5, first_hits_reached=0.42)
+    found = only("cache_shared", **facts, hits_asked=0.5, hits_reached=0.42, **firsts)
+    assert found.level == "told" and "first turns' prompt tokens" in found.message
+
+
+def test_a_batch_is_held_against_the_ratio_asked_as_its_records_have_no_plan():
+    point = msgspec.structs.replace(SOUND.point, concurrency=None, batch=True, cache="shared", hit_ratio=0.2)
+    facts = dict(workload=SHARED, point=point, hits_reached=0.199)
+    assert "cache_shared" not in levels(**facts, hit_ratio=0.199, best_hit_ratio=0.2)
+    found = only("cache_shared", **facts, hit_ratio=0.1, best_hit_ratio=0.2)
+    assert found.level == "invalid" and found.message.endswith("20 % are shared")
+
+
+def test_no_blocks_are_blamed_for_what_an_emptied_cache_explains():
+    named = msgspec.structs.replace(SHARED, shared_tokens=256)
+    # 24 of 240 find nothing: 45 % is all that the 50 % that are shared can give.
+    emptied = {"workload": named, "best_hit_ratio": 0.5, "ok": 240, "in_flight": 8, "cache_reset": True}
+    assert "cache_shared" not in levels(hit_ratio=0.45, **emptied)
+    assert levels(hit_ratio=0.45, **emptied | {"in_flight": 1})["cache_shared"] == "suspect"
+
+
 def test_what_nobody_counts_is_unknown_and_not_nothing():
     found = only(
         "cache_cold", hit_ratio=None, best_hit_ratio=None, cached_excess=None, caching="a salt of its own"

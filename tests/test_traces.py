@@ -158,7 +158,21 @@ def test_points_of_a_trace_have_its_load_or_their_own(tmp_path):
     path.write_text(f'{HEAD}\n[prompts]\ntrace = "{trace}"\n[sweep]\n{sweep}\n')
     workload = load(str(path))
     assert [one.load for one in points(workload)] == ["open", "open", "closed"]
-    assert dict(card(workload))["Load"] == "open loop, when the trace's requests came"
+    said = dict(card(workload))
+    assert said["Load"] == (
+        "as each point says, open loops with Poisson arrivals; else when the trace's requests came"
+    )
+    # One of its points has the trace's instants, and each is warmed up as its load is.
+    assert "lengths only" not in said["Prompt"]
+    assert said["Warm-up"].startswith("two requests for each in flight, or those of two seconds")
+    path.write_text(path.read_text() + "[load]\ntime_scale = 4\n")
+    assert dict(card(load(str(path))))["Load"].endswith("when the trace's requests came, 4 times as fast")
+    path.write_text(path.read_text().replace("[load]\ntime_scale = 4\n", "").replace("{ rate = 2 }, ", ""))
+    said = dict(card(load(str(path))))
+    assert said["Load"] == "as each point says; else when the trace's requests came"
+    path.write_text(path.read_text().replace("{ concurrency = 3 }", '{ cache = "shared" }'))
+    assert dict(card(load(str(path))))["Load"] == "open loop, when the trace's requests came"
+    path.write_text(path.read_text().replace('{ cache = "shared" }', "{ rate = 2 }, { concurrency = 3 }"))
     path.write_text(path.read_text().replace('{ cache = "cold" }, ', ""))
     workload = load(str(path))
     assert dict(card(workload))["Load"] == "as each point says, open loops with Poisson arrivals"

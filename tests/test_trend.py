@@ -137,7 +137,7 @@ def test_steps_are_found_on_logarithms_and_a_steady_series_has_none(stored):
     # 18 numbers: with 3 at the end, 2 / 816 + 2 / 3060 + … = 0.36 %; with 4, 0.11 %.
     assert (
         sentence(found)
-        == "No step seen in any metric; one that begins in the newest 3 numbers can't be seen yet."
+        == "No lasting step seen in any metric; one that begins in the newest 3 numbers can't be seen yet."
     )
 
 
@@ -176,6 +176,15 @@ def test_after_a_step_none_is_seen_in_the_few_numbers_since(stored):
     assert "a step that begins in the newest 9 numbers can't be seen yet" in " ".join(
         trend_screen(stored.trend(), width=300).split()
     )
+
+
+def test_a_young_step_is_counted_from_the_first_number_of_all(stored):
+    stepped(stored)
+    draw = random.Random(3)
+    for _ in range(5):
+        stored(80 * math.exp(draw.gauss(0, 0.01)))
+    (line,) = stored.trend().lines
+    assert [step.at for step in line.steps] == [9] and line.fresh.at == 18
 
 
 def test_runs_of_one_minute_are_told_apart(stored):

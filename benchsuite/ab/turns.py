@@ -34,7 +34,7 @@ from benchsuite.workload.order import WARM_UP, Step
 SPARE = 4
 """So many pairs are measured again where the client itself was late in one of them."""
 
-_OURS = frozenset({"send_lag", "coalesced", "reader_lag", "clock_step", "descriptors"})
+OURS = frozenset({"send_lag", "coalesced", "reader_lag", "clock_step", "descriptors"})
 """Warnings that are about the client: such a trial says nothing of either server."""
 
 _MAY_DIFFER = frozenset({"description", "reasoning", "seed", "slo"})
@@ -322,7 +322,7 @@ class _Turns:
             for side in self.sides
             for row in judged(side.run_dir, side.manifest, number)
             for warning in row.warnings
-            if warning.level == "invalid" and warning.code in _OURS
+            if warning.level == "invalid" and warning.code in OURS
         ]
         return found[0] if found else ""
 

@@ -15,9 +15,10 @@ AT_ONCE = 64
 class Outlook(Noun, frozen=True, kw_only=True):
     """About how many levels a search has, what each sends at least, and what all of them will take.
 
-    `judged` requests of a level come after `warm_up` that fill the server. `light` and `heavy`: what all
-    levels would take on a server that is fast, and on one that answers one request at a time; with a start in
-    requests a second both are the same, and the seconds a bound, unless that start misses the limits.
+    `judged` requests of a level come after `warm_up` that fill the server. `fast` and `slow`: what all
+    levels would take on a server that answers many at once, which is sent no fewer, and on one that answers
+    one at a time; with a start in requests a second both are the same, and the seconds a bound, unless that
+    start misses the limits.
     """
 
     levels: int
@@ -26,12 +27,6 @@ class Outlook(Noun, frozen=True, kw_only=True):
     requests: tuple[int, int]
     fast: Forecast
     slow: Forecast
-
-    @property
-    def asked(self) -> Forecast:
-        """What a question before the start is about: the dearer case's tokens, the faster one's time."""
-        dear = max(self.fast, self.slow, key=lambda one: one.tokens_usd)
-        return msgspec.structs.replace(self.fast, tokens_usd=dear.tokens_usd)
 
 
 def outlook(options: Options, ask: Ask) -> Outlook:
@@ -114,6 +109,8 @@ def _amounts(found: Outlook, ask: Ask) -> list[str]:
     else:
         span = _from_to(told_s(fast.seconds), told_s(slow.seconds))
         parts.append(f"roughly {span}, by how many the server answers at once")
+    if ask.by == "concurrency":
+        parts.append(f"more above {max(AT_ONCE, round(ask.start or 1))} in flight")
     return parts
 
 

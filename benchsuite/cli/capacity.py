@@ -147,8 +147,8 @@ def _tell_outlook(options: "Options", ask: "Ask", *, yes: bool, dry: bool) -> No
     found = outlook(options, ask)
     for line in in_words(found, ask):
         click.echo(line, err=True)
-    if not dry and not _ask_if_public(options, found.asked.tokens_usd, yes):
-        confirm_much(found.asked, [options], yes=yes, ask=True)
+    if not dry and not _ask_if_public(options, found.fast.tokens_usd, yes):
+        confirm_much(found.fast, [options], yes=yes, ask=True)
 
 
 def _ask_if_public(options: "Options", usd: float, yes: bool) -> bool:

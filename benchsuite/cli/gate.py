@@ -205,7 +205,7 @@ def _measured(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "
 
 
 def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Store") -> "Verdict | None":
-    from benchsuite.gate.decide import concluded, watching
+    from benchsuite.gate.decide import TooFew, concluded, of_too_few, watching
 
     check_turns(ctx, given)
     ask = _ask(given, "gate", asked.looks)
@@ -216,7 +216,10 @@ def _live(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Stor
     if given["dry_run"]:
         return None
     ready, look = watching(asked, store, ask)
-    base, other = measured_in_turn(two, ask, store, ready, look)
+    try:
+        base, other = measured_in_turn(two, ask, store, ready, look)
+    except TooFew as few:
+        return of_too_few(asked, few)
     _stop_if_interrupted(ctx, base, other)
     return concluded(asked, other, base)
 
@@ -254,7 +257,7 @@ def _alone(ctx: click.Context, asked: "Gate", given: dict[str, Any], store: "Sto
         # Too few of any kind are too few; which of them are like this one is known afterwards.
         check_length(len(earlier_runs(store, given["baseline"])))
         if given["history_fails"]:
-            check_trials(options.workload.trials)
+            check_trials([options.workload.trials])
     say_if_unpriced(options)
     _priced(asked, options)
     tell_forecast([options], store, yes=given["yes"], ask=not given["dry_run"])
@@ -281,7 +284,7 @@ def _aged(
         return None
     found = against_history(run_dir, earlier, asked.names(run.manifest), named=bool(asked.metrics))
     if given["history_fails"]:
-        check_trials(min((row.trials for row in found), default=0))
+        check_trials(row.trials for row in found)
     return found
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from benchsuite.ab.ask import Ask
 from benchsuite.ab.known import enough_asked, names_of, too_few
-from benchsuite.ab.turns import Look, Ready
+from benchsuite.ab.turns import OURS, Look, Ready
 from benchsuite.compare import why_invalid
 from benchsuite.differences import strict_obstacles
 from benchsuite.errors import InvalidMeasurement, StoreError, UsageError
@@ -58,6 +58,14 @@ class Noise(Noun, frozen=True, kw_only=True):
     sd: dict[Key, float]
 
 
+class TooFew(InvalidMeasurement):
+    """A look that says nothing, since a trial of one of the `arms` (base, other) has too few answers."""
+
+    def __init__(self, text: str, arms: tuple[Arm, Arm]) -> None:
+        super().__init__(text)
+        self.arms = arms
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a gate says: the verdict, and what it rests on, as far as it was asked.
 
@@ -94,12 +102,12 @@ def watching(asked: Gate, store: Store, ask: Ask) -> tuple[Ready, Look]:
 
 
 def decided(asked: Gate, base: Arm, other: Arm, pairs: int) -> Decision:
-    """One look. InvalidMeasurement where a trial has too few answers for what is looked at."""
+    """One look. TooFew where a trial has too few answers for what is looked at."""
     names = asked.names(base.manifest)
     numbers = pairs_of(base, other, names)
     if numbers.few:
         (name, _), (n, needs) = next(iter(numbers.few.items()))
-        raise InvalidMeasurement(too_few(name, n, needs))
+        raise TooFew(too_few(name, n, needs), (base, other))
     rule = asked.rule
     slower = {
         key: log_slowdowns(ours, theirs, MEASURES[key[0]].better)[:pairs]
@@ -141,25 +149,35 @@ def _seen(asked: Gate, manifest: Manifest, noise: Noise) -> str:
     if below and asked.limits.fail_on == "tolerance":
         raise UsageError(_raise_them(below, asked.looks[-1], noise.run_id))
     worst = max(found.values(), default=0.0)
-    return f"a slowdown of {seen_as(worst)} in any metric can be seen here (`gate noise`)" if found else ""
+    return f"{slowdown_seen(worst)} in any metric can be seen here (`gate noise`)" if found else ""
 
 
 def _raise_them(below: Mapping[str, tuple[float, float]], pairs: int, run_id: str) -> str:
     """Which limits are too low, and one option that raises all; `below`: metric → the limit, the least."""
     (name, (limit, least)), *others = below.items()
     more = "".join(f", one of {100 * low:g} % on {other} below {seen_as(at)}" for other, (low, at) in others)
-    raised = ",".join(f"{other}={math.ceil(100 * at)}%" for other, (_, at) in below.items() if at < math.inf)
+    raised = ",".join(f"{other}={_up(100 * at)}%" for other, (_, at) in below.items() if at < math.inf)
     them = f"raise {'them' if others else 'it'} (--limit {raised}), or " if raised else ""
     return (
-        f"a limit of {100 * limit:g} % on {name} is below the {seen_as(least)} that {pairs} pairs can see "
-        f"here (`gate noise`, run {run_id}){more}: {them}ask for longer trials or more --pairs"
+        f"a limit of {100 * limit:g} % on {name} is below the least slowdown that {pairs} pairs can see "
+        f"here, {seen_as(least)} (`gate noise`, run {run_id}){more}: {them}ask for longer trials or more "
+        "--pairs"
     )
+
+
+def slowdown_seen(least: float) -> str:
+    """What can be seen: `a slowdown of 2.1 %`, `no slowdown`."""
+    return f"a slowdown of {seen_as(least)}" if math.isfinite(least) else "no slowdown"
 
 
 def seen_as(least: float) -> str:
     """The least slowdown that can be seen, in percent: rounded up, so that no limit as told is below it."""
-    percent = math.ceil(1000 * least) / 10 if math.isfinite(least) else least
-    return f"{percent:g} %"
+    return f"{_up(1000 * least) / 10:g} %" if math.isfinite(least) else "nothing"
+
+
+def _up(number: float) -> int:
+    """Rounded up, unless only the last bits of a float are above a whole number."""
+    return math.ceil(round(number, 9))
 
 
 def seen_least(asked: Gate, noise: Noise, manifest: Manifest) -> dict[Key, float]:
@@ -231,8 +249,8 @@ def concluded(
     """What follows from all that was asked: one failure fails, and all have to pass.
 
     `aged` None: a history was asked for, and isn't known. InvalidMeasurement for a run that can't be trusted,
-    unless only for its failed requests: limits on those are judged. An alarm of the history is no failure
-    unless `history_fails`: what the machine does differently counts as the build's there.
+    unless limits on its failed requests say more. An alarm of the history is no failure unless
+    `history_fails`: what the machine does differently counts as the build's there.
     """
     if why := why_not(base, other):
         return _of_errors(asked, other, base, why, more=base is not None or aged is None or bool(aged))
@@ -253,31 +271,62 @@ def concluded(
     )
 
 
-def _of_errors(asked: Gate, other: Run, base: Run | None, why: str, *, more: bool) -> Verdict:
-    """An invalid run by the limits on its failed requests, which are counted whatever the rest is worth.
+def of_too_few(asked: Gate, few: TooFew) -> Verdict:
+    """What follows where a look said nothing: a failure if too many requests failed.
 
-    One that is broken fails. If all are kept it passes where nothing else is asked (`more`: something is
-    beside the limits), and is invalid otherwise, as it is where more than failed requests speak against it.
+    Else InvalidMeasurement: what is wrong with the runs that have ended, or that a trial has too few.
+    """
+    base, other = (arm.run_dir.run() for arm in few.arms)
+    why = why_not(base, other) or str(few)
+    found = by_errors(asked, other, base, why)
+    if found is None or found.verdict != "fail":
+        raise InvalidMeasurement(why)
+    return found
+
+
+def _of_errors(asked: Gate, other: Run, base: Run | None, why: str, *, more: bool) -> Verdict:
+    """An invalid run by the limits on its failed requests.
+
+    One that is broken fails. If all are kept it passes where failed requests alone speak against the run and
+    nothing else is asked (`more`: something is beside the limits), and is invalid otherwise.
+    """
+    found = by_errors(asked, other, base, why)
+    if found is None:
+        raise InvalidMeasurement(why)
+    if found.verdict == "fail":
+        return found
+    kept = ", ".join(limit.text for limit in asked.limits.absolute if limit.name == ERRORS)
+    reasons = _invalid_for(other)
+    if not reasons or reasons - _FAILED:
+        raise InvalidMeasurement(f"{why}; {kept} is kept, but more is wrong than failed requests")
+    if more or len(found.checked) > len(other.summaries):
+        raise InvalidMeasurement(f"{why}; {kept} is kept, but of how long answers took nothing can be said")
+    return found
+
+
+def by_errors(asked: Gate, other: Run, base: Run | None, why: str) -> Verdict | None:
+    """What limits on failed requests say of a run: these are counted whatever the rest of it is worth.
+
+    `why` nothing else can be said. None where nothing is asked of them, nothing was sent, the base can't be
+    trusted, or the client itself may have spoiled the count: other warnings are of what a failing server
+    causes (short answers leave slots empty, a prompt's length can't be found), or of what it was asked.
     """
     limits = [limit for limit in asked.limits.absolute if limit.name == ERRORS]
-    if not limits or not _errors_alone(other) or why_not(base):
-        raise InvalidMeasurement(why)
+    sent = bool(other.summaries) and all(row.requests for row in other.summaries)
+    if not limits or not sent or _invalid_for(other) & OURS or why_not(base):
+        return None
     rows = checked(limits, other)
-    broken = any(row.verdict == "fail" for row in rows)
     timed = [limit for limit in asked.limits.absolute if limit.name != ERRORS]
-    if not broken and (more or timed):
-        kept = ", ".join(limit.text for limit in limits)
-        raise InvalidMeasurement(f"{why}; {kept} is kept, but of how long answers took nothing can be said")
     note = f"{why}. Failed requests are counted all the same; of how long answers took nothing can be said"
     return Verdict(
-        verdict="fail" if broken else "pass",
+        verdict="fail" if any(row.verdict == "fail" for row in rows) else "pass",
         base=base,
         other=other,
         checked=(*(msgspec.structs.replace(row, note=note) for row in rows), *unjudged(timed, other)),
     )
 
 
-def _errors_alone(run: Run) -> bool:
-    """Is a run invalid for failed requests, and for nothing else?"""
-    codes = {warning.code for row in run.summaries for warning in row.warnings if warning.level == "invalid"}
-    return bool(codes) and codes <= _FAILED and all(row.requests for row in run.summaries)
+def _invalid_for(run: Run) -> frozenset[str]:
+    """The codes of all that makes a run invalid."""
+    found = (warning for row in run.summaries for warning in row.warnings)
+    return frozenset(warning.code for warning in found if warning.level == "invalid")

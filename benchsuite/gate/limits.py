@@ -152,8 +152,10 @@ def _check_share(limit: Absolute, *, bare: bool) -> None:
     """Refuse what is no share, and what every share keeps or none does: a UsageError. `bare`: without %."""
     name, sign, number, best = limit.name, limit.sign, limit.value, 1.0 if limit.name in _HIGHER else 0.0
     if number > 1 or (bare and number == 1):
-        likely = f"{number:g}%" if bare and number <= 100 else _example(name)
-        raise UsageError(f"{limit.text}: a share is at most 100 %; write {name}{sign}{likely} or the like")
+        likely = sign + (f"{number:g}%" if bare and number <= 100 else _example(name))
+        # Of what is better higher, 1 can only mean all.
+        likely = ">=100%" if number == best else likely
+        raise UsageError(f"{limit.text}: a share is at most 100 %; write {name}{likely} or the like")
     if number == best and not sign.endswith("="):
         side = "above 100 %" if best else "below 0 %"
         raise UsageError(f"{limit.text}: no share is {side}: write {name}{sign}={100 * best:g}%")
@@ -224,8 +226,7 @@ def _checked(limit: Absolute, row: Summary) -> Checked:
         return _errors(limit, row)
     found = row.estimate(_RATES.get(limit.name, limit.name))
     if found is None or (found.value is None and found.n >= found.needs):
-        advice = "; a price takes --gpu or --gpu-price" if limit.name in DOLLARS else ""
-        raise UsageError(f"{row.point.label} has no {limit.name}{advice}")
+        raise UsageError(f"{row.point.label} has no {limit.name}{_lacking(limit, row)}")
     if found.value is None:
         raise InvalidMeasurement(
             f"{limit.name} takes {found.needs} answered requests, and there are {found.n}: more --requests"
@@ -243,6 +244,14 @@ def _checked(limit: Absolute, row: Summary) -> Checked:
         verdict = "pass" if _keeps(worse, limit) else "undecided" if _keeps(better, limit) else "fail"
     shown = msgspec.structs.replace(found, low=low, high=high)
     return Checked(limit=limit, point=row.point, estimate=shown, verdict=verdict, note=note)
+
+
+def _lacking(limit: Absolute, row: Summary) -> str:
+    """What a number that there isn't takes, as far as that can be said."""
+    passed = row.estimate("pass_rate")
+    if "pass" in limit.name and (passed is None or not passed.value):
+        return "; the workload checks no answer" if passed is None else "; no answer passed"
+    return "; a price takes --gpu or --gpu-price" if limit.name in DOLLARS else ""
 
 
 def _keeps(value: float, limit: Absolute) -> bool:

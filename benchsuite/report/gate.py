@@ -7,7 +7,7 @@ from typing import Final
 
 from benchsuite.differences import differs_in
 from benchsuite.gate.baseline import TRIALS, Aged
-from benchsuite.gate.decide import Noise, Verdict, seen_as
+from benchsuite.gate.decide import Noise, Verdict, seen_as, slowdown_seen
 from benchsuite.gate.limits import Checked
 from benchsuite.report.compare import title
 from benchsuite.report.markdown import escaped, markdown_row
@@ -262,8 +262,7 @@ def _notes(found: Verdict) -> Iterator[str]:
         seen = [row.detectable for row in decision.judged if row.detectable is not None]
         if seen:
             yield (
-                f"would have failed a slowdown of {seen_as(max(seen))} in any of these {100 * POWER:.0f} "
-                "times in 100"
+                f"would have failed {slowdown_seen(max(seen))} in any of these {100 * POWER:.0f} times in 100"
             )
         if found.verdict == "undecided" and decision.verdict == "undecided":
             more = 2 * decision.looks[-1]
@@ -343,7 +342,7 @@ def noise_screen(
         rows.append((title(key[0]) + place, *cells))
     worst = max(least.values(), default=0.0)
     said = (
-        f"A gate sees a slowdown of {seen_as(worst)} in any of these here, "
+        f"A gate sees {slowdown_seen(worst)} in any of these here, "
         f"9 times in 10 and in at most {pairs} pairs."
     )
     columns = [

@@ -154,7 +154,7 @@ def _sent(manifest: Manifest) -> Iterator[str]:
     yield from fitted_lines(workload, lengths)
     equal = "text" if workload.same == "text" else "number of tokens"
     how = f": {manifest.caching}" if manifest.caching else ""
-    modes = dict.fromkeys(point.cache for point in manifest.points)
+    modes = dict.fromkeys(point.cache for point in manifest.points) or workload.cache
     yield f"Prompts have the same {equal} on every server. Cache {' and '.join(modes)}{how}."
 
 

@@ -90,7 +90,7 @@ def sentence(found: Trend) -> str:
         return f"{'; '.join(told)}."
     if max(len(line.spots) for line in found.lines) < NEEDED_FOR_STEPS:
         return f"Too few numbers to tell a step from chance: that takes {NEEDED_FOR_STEPS}."
-    return f"No step seen in any metric; {_blind(found, 'one')}."
+    return f"No lasting step seen in any metric; {_blind(found, 'one')}."
 
 
 def _blind(found: Trend, step: str) -> str:
