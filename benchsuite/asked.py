@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+import msgspec
+
 from benchsuite.driver import (
     BatchApi,
     Configurable,
@@ -113,6 +115,7 @@ def check_asked(driver: Driver, options: Options) -> None:
     if options.workload.reasoning and not can.reasoning:
         raise UsageError(f"--reasoning doesn't reach {driver.title}; leave it out, or use --extra-body")
     _check_passing(driver, options, endpoint)
+    _check_tools(driver, options)
     if options.pull and not isinstance(driver, LoadsModels):
         raise UsageError(f"{driver.title} can't be asked to download a model; leave --pull out")
     if options.workload.batch:
@@ -159,6 +162,21 @@ def _check_passing(driver: Driver, options: Options, endpoint: str) -> None:
             advice = f"--endpoint {' or '.join(others)} does" if others else "leave it out"
             what = SPOKEN[word].removeprefix("a ").removeprefix("an ")
             raise UsageError(f"{driver.title}'s {endpoint} endpoint takes no {what}; {advice}")
+
+
+def _check_tools(driver: Driver, options: Options) -> None:
+    """The same for tools that no dialect knows; an API that is described gets them word for word."""
+    if not options.workload.tools or options.bodies is not None or "spec" in driver.options:
+        return
+    for tool in msgspec.json.decode(options.workload.tools):
+        kind, function = tool.get("type"), tool.get("function")
+        named = isinstance(function, dict) and isinstance(function.get("name"), str)
+        # What else a server may know by its type is its own business.
+        if not named and not (isinstance(kind, str) and kind != "function"):
+            raise UsageError(
+                'tools must be a list in the OpenAI form, [{"type": "function", "function": {"name": …}}]; '
+                "one of them isn't. --backend http --spec FILE sends any form"
+            )
 
 
 def _check_batch(driver: Driver, options: Options) -> None:

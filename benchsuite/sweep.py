@@ -38,10 +38,13 @@ def arms(targets: Sequence[Options]) -> list[Options]:
 
 
 def _check_mix(found: Sequence[Options]) -> None:
-    """Refuse runs that would all be the same: a mix names the model of each request, whosever the run is."""
+    """Refuse runs that would all be the same: a mix names the model of each request, whosever the run is.
+
+    Engines that are started have another model each to begin with, and the mix's adapters upon it.
+    """
     models: dict[tuple[str, str], set[str]] = {}
     for arm in found:
-        if arm.workload.mix:
+        if arm.workload.mix and arm.start != "launch":
             models.setdefault((arm.backend, arm.url), set()).add(arm.model)
     for several in models.values():
         if len(several) > 1:
@@ -83,13 +86,24 @@ def resumed(found: Sequence[Options], store: Store) -> tuple[list[Options], list
         return [msgspec.structs.replace(found[0], resume=True)], []
     for sweep in _sweeps(store):
         mine = [msgspec.structs.replace(arm, sweep=sweep, resume=True) for arm in found]
-        runs = [next(resume.found(store, arm), None) for arm in mine]
+        runs = _begun(mine, store)
         if not any(runs):
             continue
         done = [run_dir for run_dir in runs if run_dir is not None and resume.finished(run_dir)]
         if len(done) < len(mine):
             return [arm for arm, run_dir in zip(mine, runs, strict=True) if run_dir not in done], done
     raise UsageError(resume.nothing_to_resume(found, store))
+
+
+def _begun(mine: Sequence[Options], store: Store) -> list[RunDir | None]:
+    """The newest run of each arm, where there is one; arms that are alike have another each."""
+    found: list[RunDir | None] = []
+    taken: set[str] = set()
+    for arm in mine:
+        run_dir = next((one for one in resume.found(store, arm) if one.run_id not in taken), None)
+        found.append(run_dir)
+        taken |= {run_dir.run_id} if run_dir is not None else set()
+    return found
 
 
 def _sweeps(store: Store) -> Iterator[str]:

@@ -103,7 +103,7 @@ def test_tools_of_another_form_go_only_to_an_api_that_is_described(tool):
 
 
 def test_what_a_server_knows_by_its_type_needs_no_function():
-    for tool in ({"type": "web_search"}, {"type": "custom", "function": "x"}):
+    for tool in ({"type": "web_search"}, {"type": "custom", "function": "x"}, {"function": {"name": "f"}}):
         check_asked(load("vllm"), options("vllm", tools=json.dumps([tool])))
 
 

@@ -7,19 +7,38 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchsuite.asked import Options
 from benchsuite.compare import Comparison, Pair, Row, Side
+from benchsuite.engine.trial import Interrupt
 from benchsuite.report.compare import compared_csv, compared_screen
 from benchsuite.report.figures import latency, sheet
 from benchsuite.report.how import how
+from benchsuite.report.lengths import asked_words
 from benchsuite.report.markdown import markdown
 from benchsuite.report.progress import progress_line
 from benchsuite.report.screen import screen, sentence, warning_lines, workload_line
 from benchsuite.report.slo import slo_lines
 from benchsuite.report.stages import stage_title
+from benchsuite.report.timing import split_lines
 from benchsuite.report.turns import turn_title
+from benchsuite.run import run as measured
+from benchsuite.simulator import SimConfig, running
 from benchsuite.stats.compare import effect
 from benchsuite.stats.series import MEASURES
-from benchsuite.types import Estimate, Limit, Point, Progress, Run, Share, Slo, Source, Spread, Warning
+from benchsuite.store.runs import Store
+from benchsuite.types import (
+    Estimate,
+    Limit,
+    Listed,
+    Point,
+    Progress,
+    Run,
+    Share,
+    Slo,
+    Source,
+    Spread,
+    Warning,
+)
 from benchsuite.workload.load import load, overridden
 from benchsuite.workload.places import in_full, place_of
 from benchsuite.workload.points import points
@@ -123,7 +142,37 @@ def test_the_table_names_the_cache_and_what_was_reached(run):
     assert " 50 % shared " in text and " 48.0/49.0 % " in text and " 97.7 % " in text and " 0.0 % " in text
     assert "| 97.7 % |" in markdown(run) and "| 50 % shared |" in markdown(run)
     assert "cold, shared and warm cache" in workload_line(run.manifest)
-    assert "cold cache" in sentence(run)
+    told, _, cost = sentence(run).partition(" (")
+    assert told.endswith(" for one user, cold cache")
+    assert cost.endswith(" per 1,000 requests at 1 in flight, cold cache; not at capacity.")
+
+
+@pytest.mark.parametrize("told", ["streams", "limits and money"])
+def test_what_a_cache_held_stays_on_a_narrow_screen_where_the_cache_varies(run, told):
+    row = run.summaries[1]
+    goodput = {"goodput_per_s": row.rates["goodput_per_s"]}
+    row = replaced(row, rates={name: rate for name, rate in row.rates.items() if name not in goodput})
+    if told == "streams":
+        modes, streams = ("shared", "warm"), (True, False)
+        found = of(*({"cache": cache, "stream": stream} for cache in modes for stream in streams))
+        rates, price = {}, None
+    else:
+        found = of(*({"cache": "shared", "hit_ratio": ratio} for ratio in (0.25, 0.9)))
+        rates, price = goodput, run.manifest.price
+    manifest = replaced(run.manifest, points=found, price=price, gpu="h100" if price else "")
+    rows = tuple(replaced(row, point=point, rates=row.rates | rates) for point in found)
+    many = replaced(run, summaries=rows, manifest=manifest)
+    narrow = screen(many, store="s", width=100)
+    assert " 48.0/49.0 % " in narrow and " TPOT " not in narrow
+    assert " TPOT " in screen(many, store="s", width=160)
+
+
+def test_what_a_cache_held_goes_before_the_pace_where_no_cache_is_compared(run):
+    found = of(*({"cache": "shared", "stream": stream} for stream in (True, False)))
+    rows = tuple(replaced(run.summaries[1], point=point) for point in found)
+    manifest = replaced(run.manifest, points=found, price=None, gpu="")
+    text = screen(replaced(run, summaries=rows, manifest=manifest), store="s", width=100)
+    assert " TPOT " in text and " 48.0/49.0 % " not in text
 
 
 def test_a_sentence_says_each_difference_once(run):
@@ -148,6 +197,20 @@ def test_a_run_without_a_share_asked_has_one_figure_a_point(run):
     assert " ? " in screen(replaced(warm, summaries=(rows[0], unknown)), store="s", width=130)
 
 
+def test_what_the_server_says_of_its_time_names_the_cache(run):
+    rows = tuple(
+        replaced(row, metrics=row.metrics | {"server_queue": row.metrics["ttft"]}) for row in run.summaries
+    )
+    lines = list(split_lines(replaced(run, summaries=rows)))
+    assert [line.partition(": Server's own split")[0] for line in lines] == [*NAMES]
+
+
+def test_a_workload_of_several_lengths_is_told_with_each_of_them():
+    listed = (Listed(prompt_tokens=64), Listed(prompt_tokens=128, output_tokens=4))
+    workload = replaced(load("caching"), listed=listed)
+    assert asked_words(workload).endswith("about 64 and 128 in, 16 and 4 out")
+
+
 def test_reasons_sections_and_limits_name_the_cache(run):
     assert ("suspect", f"suspect ({NAMES[3]}): It drifts") in list(warning_lines(run))
     text = how(run, width=100)
@@ -160,10 +223,20 @@ def test_reasons_sections_and_limits_name_the_cache(run):
 
 
 def test_tables_of_stages_and_turns_name_the_cache():
-    assert stage_title(CACHES[3], CACHES).startswith("By stage (point 4, about 1,024 in, 16 out, warm cache)")
-    spoken = turn_title(CACHES[1], CACHES)
-    assert spoken == "By turn of the conversation (1 in flight, about 1,024 in, 16 out, 50 % shared):"
+    for at, cache in ((0, "cold cache"), (1, "50 % shared"), (3, "warm cache")):
+        place = f"(1 in flight, 1,024 in, 16 out, {cache})"
+        assert stage_title(CACHES[at], CACHES).startswith(f"By stage {place}, each request")
+        assert turn_title(CACHES[at], CACHES) == f"By turn of the conversation {place}:"
     assert turn_title(COLD, (COLD,)) == "By turn of the conversation:"
+
+
+def test_tables_of_stages_and_turns_tell_lengths_of_one_mean_and_streams_apart():
+    drawn = Spread(kind="uniform", low=1000, high=1048)
+    found = of({}, {"prompt_spread": drawn}, {"output_spread": drawn}, {"stream": False})
+    for title in (stage_title, turn_title):
+        assert len({title(point, found) for point in found}) == len(found)
+        assert "(1 in flight, 1000 to 1048 (uniform) in, 16 out)" in title(found[1], found)
+        assert "(1 in flight, not streamed, " in title(found[3], found)
 
 
 def test_progress_names_the_point_as_the_screens_do():
@@ -179,6 +252,26 @@ def test_progress_names_the_point_as_the_screens_do():
         place=NAMES[3],
     )
     assert progress_line(progress).startswith(f"[4/4] {NAMES[3]}, trial 1 of 3: ")
+
+
+def test_a_run_tells_its_progress_by_the_places_of_its_points(tmp_path):
+    """By the simulator, whose answers take long enough for several reports a trial."""
+    workload = overridden(
+        replaced(load("caching"), listed=()),
+        **dict(prompt_tokens=40, output_tokens=4, concurrency=1, requests=8, trials=1),
+        cache=("cold", "warm"),
+    )
+    told = set()
+
+    def tell(one):
+        if isinstance(one, Progress):
+            told.add((one.point.index, one.place))
+
+    with running(SimConfig(ttft_ms=60.0, itl_ms=1.0)) as simulator:
+        options = Options(backend="openai", url=simulator.url, workload=workload)
+        done = measured(options, Store(tmp_path), tell=tell, interrupt=Interrupt())
+    assert done.manifest.points == tuple(row.point for row in done.summaries)
+    assert told == {(0, "1 in flight, cold cache"), (1, "1 in flight, warm cache")}
 
 
 def test_a_plot_has_a_line_for_each_cache(run):

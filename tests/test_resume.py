@@ -327,6 +327,10 @@ def test_a_file_that_was_edited_meanwhile_is_named_as_the_reason(simulator, tmp_
     begun_with(store, tmp_path, "".join(items))
     went_on = subprocess.run([*words, "--resume"], capture_output=True, text=True, timeout=120)
     assert went_on.returncode in {0, 3}, went_on.stderr
+    # It is finished: that the file changed since is no reason for anything.
+    begun_with(store, tmp_path, "".join(items[:-1]))
+    done = subprocess.run([*words, "--resume"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "has other content" not in " ".join(done.stderr.split())
 
 
 def test_what_is_still_to_do_counts_the_trials_that_are_left(simulator, tmp_path, capsys):

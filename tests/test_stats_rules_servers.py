@@ -156,7 +156,9 @@ def test_a_hit_ratio_of_conversations_is_that_of_their_first_turns():
 
 def test_blocks_of_conversations_are_held_against_the_prompts_that_the_ratio_is_of():
     point = msgspec.structs.replace(SOUND.point, prompt_tokens=512, cache="shared", turns=3.0)
-    facts = dict(workload=SHARED, point=point, prompt_tokens=800.0, best_hit_ratio=0.1)
+    facts = dict(
+        workload=SHARED, point=point, prompt_tokens=800.0, asked_prompt_tokens=800.0, best_hit_ratio=0.1
+    )
     # Of 800 tokens a block and the template are 5 points; of the first prompts' 512 they would be 8.
     found = only("cache_shared", **facts, hits_asked=0.5, hits_reached=0.42)
     assert found.level == "suspect" and found.message.endswith("50 % are shared")

@@ -283,6 +283,22 @@ def test_the_command_line_sweeps_engines_that_it_starts_only(capsys):
 # ---------------------------------------------------------------- measured
 
 
+def test_of_arms_that_are_alike_each_is_a_run_of_its_own_to_go_on_with(tmp_path):
+    store = Store(tmp_path)
+    with running(SimConfig(ttft_ms=1.0, itl_ms=0.1)) as simulator:
+        again = of(simulator.url, models=("a", "b", "a"))
+        planned = arms([again])
+        measure = {"tell": lambda told: None, "interrupt": Interrupt()}
+        done = [run(arm, store, **measure).manifest.run_id for arm in planned[:2]]
+        left, there = resumed(arms([again]), store)
+        assert [arm.model for arm in left] == ["a"]
+        assert [run_dir.run_id for run_dir in there] == done
+        run(left[0], store, **measure)
+        with pytest.raises(UsageError, match="nothing to resume"):
+            resumed(arms([again]), store)
+    assert len(store.runs()) == 3
+
+
 def test_an_interrupted_sweep_measures_the_arms_that_are_left_and_no_other(tmp_path):
     store, truth = Store(tmp_path / "store"), tmp_path / "truth.jsonl"
     interrupt = Interrupt()

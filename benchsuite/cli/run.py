@@ -53,18 +53,14 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     from benchsuite.sweep import arms
 
     words = ctx.meta[TYPED]
-    options = options_of(given, typed("run", words))
+    asked, hint = (_each_its_own(given, words), "") if named_options(given) else _all_alike(given, words)
     store = Store(default_store(given["store_path"]))
-    launches = options.workload.models or options.workload.engine
-    wanted, hint = ([], "") if launches or _names_a_target(given) else _discovered()
-    if named_options(given):
-        planned = arms(_each_its_own(given, words))
-    else:
-        planned = arms([_for_target(options, named) for named in wanted or named_targets(given)])
+    planned = arms(asked)
     each, earlier = left_to_do(planned, store) if given["resume"] else (planned, [])
     for one in each:
         check_backend(one)
-    say_if_unpriced(options)
+    for one in {(one.gpu, one.gpu_price): one for one in each}.values():
+        say_if_unpriced(one)
     tell_forecast(each, store, yes=given["yes"], ask=not given["dry_run"])
     if given["dry_run"]:
         for one in each:
@@ -79,6 +75,14 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     interrupted = any(one.status == "interrupted" for one in done)
     invalid = any(one.verdict == "invalid" for one in done)
     ctx.exit(INTERRUPTED if interrupted else failed or (INVALID if invalid else 0))
+
+
+def _all_alike(given: dict[str, Any], words: tuple[str, ...]) -> "tuple[list[Options], str]":
+    """Every target with the options of the command, and a line for one who named none."""
+    options = options_of(given, typed("run", words))
+    launches = options.workload.models or options.workload.engine
+    wanted, hint = ([], "") if launches or _names_a_target(given) else _discovered()
+    return [_for_target(options, named) for named in wanted or named_targets(given)], hint
 
 
 def _each_its_own(given: dict[str, Any], words: tuple[str, ...]) -> "list[Options]":

@@ -10,7 +10,7 @@ from benchsuite.cli.run_checks import check_of, dataset_of
 from benchsuite.cli.run_files import check_bodies, replayed, spec_text
 from benchsuite.cli.run_passing import passed_on
 from benchsuite.cli.run_sweep import check_resume, check_zip, engine_of
-from benchsuite.cli.settings import repeatable
+from benchsuite.cli.settings import repeatable, without
 
 
 def workload_of(given: dict[str, Any]) -> Any:
@@ -62,6 +62,16 @@ def workload_of(given: dict[str, Any]) -> Any:
     if given["warm_up"] is None:
         return workload
     return msgspec.structs.replace(workload, warm_up_seconds=given["warm_up"])
+
+
+def _used(given: dict[str, Any]) -> dict[str, Any]:
+    """The options without a settings file's `text` where prompts are a dataset's, texts of their own."""
+    from benchsuite.workload.load import load
+
+    if not given["text"] or given["trace"]:
+        return given
+    own = given["workload"] and load(given["workload"]).dataset is not None
+    return without(given, "text") if own or given["dataset"] else given
 
 
 def _trace_of(given: dict[str, Any]) -> Any:
@@ -177,6 +187,7 @@ def options_of(given: dict[str, Any], command: str) -> Any:
     except ValueError:
         raise UsageError("--engine-args: a quotation mark isn't closed") from None
     check_bodies(given)
+    given = _used(given)
     workload, bodies = replayed(workload_of(given), given)
     check_zip(given, workload)
     workload, material = opened(workload, folder_of(given["workload"] or ""))

@@ -44,7 +44,6 @@ _SHUTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         **dict.fromkeys(("hit_ratio", "shared_tokens"), frozenset({"hit_ratio", "shared_tokens"})),
         "burstiness": frozenset({"cv"}),
         "bodies": frozenset({*SAID_BY_BODIES, "trace"}),
-        "dataset": frozenset({"text"}),
     }
 )  # fmt: skip
 """An option that is given leaves these of the file out, since they are other answers to the same question."""
@@ -98,6 +97,7 @@ class Filled(NamedTuple):
     """What was typed, and what the file adds to it for one target (or, if `word` is empty, for none by name).
 
     `plain`: the parameters without any file. `alone`: the stored command names no other target.
+    `unused`: what of the file is left out.
     """
 
     ctx: click.Context
@@ -106,6 +106,7 @@ class Filled(NamedTuple):
     plain: Mapping[str, Any]
     word: str = ""
     alone: bool = True
+    unused: frozenset[str] = frozenset()
 
     def raw(self) -> dict[str, tuple[click.Parameter, list[Any]]]:
         """Values of the file by parameter: those of the target, then the defaults, unless shut out.
@@ -117,7 +118,7 @@ class Filled(NamedTuple):
         taken = set(self.typed) | ({"target"} if self.word else set())
         found: dict[str, tuple[click.Parameter, list[Any]]] = {}
         for layer in (entry.options if entry else {}, self.settings.defaults):
-            shut = taken.union(*(_SHUTS.get(name, frozenset()) for name in taken))
+            shut = self.unused.union(taken, *(_SHUTS.get(name, frozenset()) for name in taken))
             for key, value in layer.items():
                 param = params.get(key)
                 if param is None or param.name is None:
@@ -202,6 +203,14 @@ def given_for(given: dict[str, Any], word: str, *, alone: bool = False) -> dict[
         return given
     own = filled._replace(word=word, alone=alone)
     return {**given, **own.values(), FILLED: own}
+
+
+def without(given: dict[str, Any], name: str) -> dict[str, Any]:
+    """The parameters without what the file says of one of them, which stays as it is if it was typed."""
+    filled: Filled | None = given.get(FILLED)
+    if filled is None:
+        return given
+    return {**given, name: filled.plain[name], FILLED: filled._replace(unused=filled.unused | {name})}
 
 
 def named_options(given: dict[str, Any]) -> bool:

@@ -24,8 +24,6 @@ def named_targets(given: dict[str, Any]) -> list[Named]:
 
     backends, models = _listed(given["backend"]), _listed(given["model"]) or [""]
     url = given["url"] or ""
-    if len(set(models)) < len(models):
-        raise UsageError("--model names one model twice: each is a run of its own, name it once")
     if given["target"]:
         if backends or url:
             raise UsageError("name targets either as words or with --backend and --url, not both")

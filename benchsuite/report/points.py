@@ -43,6 +43,8 @@ def point_columns(run: Run) -> tuple[Column, ...]:
     if rows and all(row.point.batch for row in rows):
         return _batch_columns(run)
     scheduled = any(row.point.load != "closed" for row in rows)
+    # What a cache held is what to look at where caches are compared.
+    pace, held = (2, 1) if len({cache_words(row.point) for row in rows}) > 1 else (1, 2)
 
     def column(*heading: str, cell: Callable[[Summary], str], drop: int = 0) -> Column:
         return Column(heading=heading, cells=tuple(cell(row) for row in rows), drop=drop)
@@ -64,14 +66,14 @@ def point_columns(run: Run) -> tuple[Column, ...]:
     if not all(row.point.stream for row in rows):
         columns.append(column("E2E p50", cell=_latency(_E2E[scheduled], "p50", interval=True)))
     columns += [
-        column("TPOT p50", cell=_latency("tpot", "p50", interval=True), drop=1),
+        column("TPOT p50", cell=_latency("tpot", "p50", interval=True), drop=pace),
         column("tok/s", "per user", cell=_rate("tokens_per_s_per_user"), drop=3),
         column("tok/s", "total", cell=_rate("output_tokens_per_s")),
     ]
     if talks:
         columns.append(column("conv/s", "done", cell=_rate("conversations_per_s"), drop=4))
     if has_hits(rows):
-        columns.append(column(*hit_heading(rows), cell=hit_cell, drop=2))
+        columns.append(column(*hit_heading(rows), cell=hit_cell, drop=held))
     if scheduled:
         columns.append(column("req/s", "done", cell=_rate("requests_per_s"), drop=4))
     if any("goodput_per_s" in row.rates for row in rows):

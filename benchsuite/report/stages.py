@@ -6,7 +6,7 @@ from benchsuite.report.points import Column
 from benchsuite.report.units import number
 from benchsuite.stats.staged import StageNumbers
 from benchsuite.types import Point
-from benchsuite.workload.places import cache_apart
+from benchsuite.workload.places import in_full
 from benchsuite.workload.stages import course
 
 Staged = Sequence[tuple[Point, Sequence[StageNumbers]]]
@@ -15,8 +15,7 @@ Staged = Sequence[tuple[Point, Sequence[StageNumbers]]]
 
 def stage_title(point: Point, points: Sequence[Point]) -> str:
     """What stands over the table of a point's stages; which of the `points`, where there are several."""
-    parts = [f"point {point.index + 1}", f"about {point.prompt_tokens:,} in", f"{point.output_tokens:,} out"]
-    which = f" ({', '.join([*parts, *cache_apart(point, points)])})"
+    which = f" ({in_full(point, points)})"
     return f"By stage{which if len(points) > 1 else ''}, each request in the stage in which it was due:"
 
 

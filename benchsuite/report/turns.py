@@ -6,7 +6,7 @@ from benchsuite.report.points import Column
 from benchsuite.report.units import NOTHING, number
 from benchsuite.stats.talks import TurnNumbers
 from benchsuite.types import Point
-from benchsuite.workload.places import cache_apart
+from benchsuite.workload.places import in_full
 
 Talked = Sequence[tuple[Point, Sequence[TurnNumbers]]]
 """Points of a run that are conversations, each with the numbers of their turns."""
@@ -14,8 +14,7 @@ Talked = Sequence[tuple[Point, Sequence[TurnNumbers]]]
 
 def turn_title(point: Point, points: Sequence[Point]) -> str:
     """What stands over the table of a point's turns; which of the `points`, where there are several."""
-    parts = [point.label, f"about {point.prompt_tokens:,} in", f"{point.output_tokens:,} out"]
-    which = f" ({', '.join([*parts, *cache_apart(point, points)])})"
+    which = f" ({in_full(point, points)})"
     return f"By turn of the conversation{which if len(points) > 1 else ''}:"
 
 

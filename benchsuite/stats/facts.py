@@ -57,9 +57,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `steady_p` is already adjusted for the number of points, `steady_change` the drift over a trial as
     a share of its median; `delivered_share` is delivered over asked; `best_hit_ratio` the largest
-    share of a prompt that any request found cached, `hits_reached` the share of all prompt tokens, and
-    `hits_asked` that which a cache that forgets nothing would have held, `first_hits_…` both of first turns
-    alone; `connect_least_ms` the shortest connect time;
+    share of a prompt that any request found cached, `hits_reached` the share of all prompt tokens that have
+    a plan, and `hits_asked` that which a cache that forgets nothing would have held, `first_hits_…` both of
+    first turns alone; `connect_least_ms` the shortest connect time;
     `models`: those the server lists, empty where that proves nothing. `gpu` is as stated, `gpus` what
     NVML names on the serving machine, `server_gpu` the server's own word, `gpus_used` how many it
     uses, `gpu_priced` the card whose listed price was used (empty: none was).

@@ -115,6 +115,12 @@ def _client_facts(point: Point, trials: Sequence[_Trial]) -> dict[str, Any]:
 def _cache_facts(summary: Summary, columns: Sequence[Columns], overhead: int) -> dict[str, Any]:
     """What the server's cache knew; `overhead` tokens of the template may be there in any case."""
     shares = [held_shares(each) for each in columns]
+    asked = shares
+    if "first_hit_ratio" in summary.means:
+        # No plan says what later turns are to find.
+        asked = [
+            share[first_turns(each)[_cached_known(each)]] for each, share in zip(columns, shares, strict=True)
+        ]
     return {
         "cached_excess": metrics.mean(
             [
@@ -124,9 +130,9 @@ def _cache_facts(summary: Summary, columns: Sequence[Columns], overhead: int) ->
             ]
         ),
         "hit_ratio": metrics.mean(shares),
-        "hits_reached": summary.means["hit_ratio"],
+        "hits_reached": summary.means.get("first_hit_ratio", summary.means["hit_ratio"]),
         "hits_asked": summary.means["hit_ratio_asked"],
-        "best_hit_ratio": max((float(each.max()) for each in shares if len(each)), default=None),
+        "best_hit_ratio": max((float(each.max()) for each in asked if len(each)), default=None),
     }
 
 

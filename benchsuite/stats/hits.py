@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchsuite.stats.columns import ABSENT, Bools, Columns
 from benchsuite.stats.talks import first_turns
 
@@ -19,6 +21,9 @@ def shares(
     the prefix, those of the warm-up (trial 0 of `table`) among them, unless the cache was emptied since
     (`reset`: before each trial). `first_only`: of the first turns of conversations alone. None: the server
     doesn't report it, or it wasn't planned.
+
+    Later turns with the server's own answers have no plan: `hit_ratio_asked` is of first turns then, and
+    `first_hit_ratio` what these reached.
     """
     answered = [each.ok & (each.prompt_tokens > 0) for each in trials]
     if first_only:
@@ -27,19 +32,32 @@ def shares(
     counted = [
         some & (each.asked_cached_tokens != ABSENT) for each, some in zip(trials, answered, strict=True)
     ]
-    if any((some & first_turns(each)).any() for each, some in zip(trials, counted, strict=True)):
-        # Later turns with the server's own answers have no plan, and are left out of both.
-        known = [some & planned for some, planned in zip(known, counted, strict=True)]
-    reached = sum(int(each.cached_tokens[some].sum()) for each, some in zip(trials, known, strict=True))
     asked, seen = 0, _warmed(table)
     for each, some in zip(trials, counted, strict=True):
         if reset:
             seen = {}
         asked += _held(each, some, seen)
-    return {
-        "hit_ratio": _share(reached, trials, known),
+    found = {
+        "hit_ratio": _reached(trials, known),
         "hit_ratio_asked": _share(asked, trials, counted),
     }
+    if _firsts_alone(trials, answered, counted):
+        firsts = [some & first_turns(each) for each, some in zip(trials, known, strict=True)]
+        found["first_hit_ratio"] = _reached(trials, firsts)
+    return found
+
+
+def _firsts_alone(trials: Sequence[Columns], answered: Sequence[Bools], counted: Sequence[Bools]) -> bool:
+    """Are there plans, and none of the later turns that were answered?"""
+    later = [some & ~first_turns(each) for each, some in zip(trials, answered, strict=True)]
+    planned = any((some & known).any() for some, known in zip(later, counted, strict=True))
+    return any(map(np.any, counted)) and any(map(np.any, later)) and not planned
+
+
+def _reached(trials: Sequence[Columns], chosen: Sequence[Bools]) -> float | None:
+    """The share of some requests' prompt tokens that was cached."""
+    tokens = sum(int(each.cached_tokens[some].sum()) for each, some in zip(trials, chosen, strict=True))
+    return _share(tokens, trials, chosen)
 
 
 def _warmed(table: "pa.Table") -> dict[int, int]:

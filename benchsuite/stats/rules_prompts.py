@@ -176,13 +176,18 @@ def _reached(facts: Facts, hit: float, best: float) -> Warning | None:
     """A shared prefix that wasn't found in the cache, or more than it.
 
     Servers cache whole blocks, and part of the chat template may follow the prompt: what the best request
-    found is enough where that explains what it lacks, and told. Of a trace it is only told: there it is what
-    was to be found out.
+    found is enough where that explains what it lacks, and told; it seldom does where lengths are drawn. Of a
+    trace it is only told: there it is what was to be found out.
     """
-    whole = (facts.point.talks and facts.prompt_tokens) or facts.point.prompt_tokens
+    whose, whole = "prompt tokens", (facts.point.talks and facts.prompt_tokens) or facts.point.prompt_tokens
+    if facts.hits_asked is not None and facts.hits_asked == facts.first_hits_asked:
+        # Later turns with the server's own answers have no plan.
+        whose, whole = "first turns' prompt tokens", facts.point.prompt_tokens
     planned = (facts.workload.shared_tokens or whole // 2) / whole
     if facts.hits_asked is not None:
         planned = facts.hits_asked
+    elif facts.point.hit_ratio is not None:
+        planned = facts.point.hit_ratio
     shared = round(planned * whole)
     if facts.workload.trace is not None and facts.workload.trace.blocks:
         text = f"{percent(hit)} of prompt tokens came from the cache, {percent(planned)} would at best"
@@ -195,7 +200,7 @@ def _reached(facts: Facts, hit: float, best: float) -> Warning | None:
     # Where each trial begins with an empty cache the first of each slot find nothing.
     emptied = min(1.0, facts.in_flight * facts.workload.trials / facts.ok) if facts.cache_reset else 0.0
     asked *= 1 - emptied
-    text = f"{percent(hit)} of prompt tokens came from the cache, {percent(planned)} are shared"
+    text = f"{percent(hit)} of {whose} came from the cache, {percent(planned)} are shared"
     bad: Level | None
     if bad := level(asked - hit, 0.02, 0.05):
         advice = "give the server more cache, switch its prefix cache on, or send more --requests"

@@ -52,7 +52,7 @@ def told(workload: Workload) -> tuple[str, ...]:
     found = ["JSON of a schema"] if workload.json_schema else []
     if workload.tools.startswith("["):
         tools = msgspec.json.decode(workload.tools)
-        names = ", ".join(str(tool.get("function", tool).get("name") or tool.get("type")) for tool in tools)
+        names = ", ".join(map(agent.named, tools))
         found.append(f"tools {names}" if len(tools) <= _NAMED else f"{len(tools)} tools")
     elif workload.tools:
         found.append(f"the tools of {workload.tools}")

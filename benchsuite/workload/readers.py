@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
+
 from benchsuite.types import Check, Limit, Listed, LoadStage, Share, Source, Spread
 from benchsuite.workload.faults import Fault, within
 
@@ -143,15 +145,12 @@ def as_json(kind: type, what: str) -> Reader:
 
 
 def tools(value: object) -> str:
-    """Tools as the JSON text that is sent, or a .json file's name; a function has to have a name."""
-    what = 'a list of tools in the OpenAI form: { type = "function", function = { name = "look_up" } }'
+    """Tools as the JSON text that is sent, or a .json file's name; their form is the backend's affair."""
+    what = 'a list of tools as tables, such as { type = "function", function = { name = "look_up" } }'
     found = as_json(list, what)(value)
     assert isinstance(found, str)
     for tool in [] if found.endswith(".json") else json.loads(found):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        named = isinstance(function, dict) and isinstance(function.get("name"), str)
-        # What else a server may know by its type is its own business.
-        if not named and not (isinstance(tool, dict) and tool.get("type") not in {None, "function"}):
+        if not isinstance(tool, dict):
             raise Fault(f"must be {what}", tool)
     return found
 
@@ -360,13 +359,11 @@ def limits(value: object) -> tuple[Limit, ...]:
         raise ValueError("must be a table such as { ttft_p95 = 500 }")
     found = []
     for key, inner in value.items():
+        named = limit(key, 1.0)
         try:
-            found.append(limit(key, positive(inner)))
+            found.append(msgspec.structs.replace(named, ms=positive(inner)))
         except ValueError as error:
-            # Of an unknown name its own words are enough.
-            raise (
-                error if "has a limit" in str(error) else within(f"has a {key} that", inner, error)
-            ) from None
+            raise within(f"has a {key} that", inner, error) from None
     return tuple(found)
 
 
@@ -379,7 +376,7 @@ def limit(key: str, ms: float) -> Limit:
 
 
 def listed(value: object) -> tuple[Listed, ...]:
-    """The points of a listed sweep."""
+    """The points of a listed sweep; one that comes again tells how far the server drifts."""
     known: dict[str, Reader] = {
         "prompt_tokens": length(1),
         "output_tokens": length(1),
@@ -392,8 +389,6 @@ def listed(value: object) -> tuple[Listed, ...]:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError("must be a list of tables such as { prompt_tokens = 512, concurrency = 8 }")
     what = "{ prompt_tokens = 512, concurrency = 8 }"
-    found = each(value, lambda one: one if isinstance(one, Listed) else Listed(**fields(one, known, what)))
-    for index, one in enumerate(found):
-        if one in found[:index]:
-            raise Fault(f"no. {index + 1} must be another than no. {found.index(one) + 1}", value[index])
-    return tuple(found)
+    return tuple(
+        each(value, lambda one: one if isinstance(one, Listed) else Listed(**fields(one, known, what)))
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 from benchsuite.errors import UsageError
 from benchsuite.types import Source, Workload
+from benchsuite.workload.arrivals import spaced
 from benchsuite.workload.faults import at
 from benchsuite.workload.points import own_instants, points
 
@@ -110,12 +111,17 @@ def card_rows(workload: Workload) -> dict[str, str]:
         "Prompt": f"{described(workload)}; new text as long as each says",
         "Output": "as long as each row says",
     }
-    if any(own_instants(workload, point) for point in points(workload)):
-        rows["Load"] = "open loop, when the trace's requests came"
+    replayed = [own_instants(workload, point) for point in points(workload)]
+    if any(replayed):
+        came = "when the trace's requests came"
+        spaces = f", open loops with {spaced(workload)}" if any(one.rate for one in workload.listed) else ""
+        rows["Load"] = f"open loop, {came}" if all(replayed) else f"as each point says{spaces}; else {came}"
         if workload.time_scale != 1:
             rows["Load"] += f", {workload.time_scale:g} times as fast"
         if not trace.used:
-            rows["Warm-up"] = "the requests of two seconds, or more, before a point is measured"
+            own = "" if all(replayed) else "two requests for each in flight, or "
+            those = "those" if own else "the requests"
+            rows["Warm-up"] = f"{own}{those} of two seconds, or more, before a point is measured"
     own_sharing = workload.shared_tokens or workload.hit_ratio or workload.groups > 1
     if "shared" in workload.cache and not own_sharing:
         rows["Cache"] = "shared: prompts begin alike where the trace's block ids say so; else they are new"

@@ -59,7 +59,7 @@ _READERS: Final[Mapping[str, Reader]] = MappingProxyType(
         "groups": whole(1),
         "zipf": readers.not_negative,
         "hit_ratio": axis(readers.share),
-        "models": axis(readers.text),
+        "models": readers.texts,
         "engine": readers.engine,
         "sweep": choice("grid", "zip"),
         "order": choice("blocks", "listed"),

@@ -1,7 +1,7 @@
 """What a figure draws, as values: lines of points along one axis, and the samples behind them."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
@@ -15,8 +15,7 @@ from benchsuite.report.screen import short_id
 from benchsuite.stats.columns import Columns, Floats, trials_of
 from benchsuite.stats.metrics import ttft_from_due_ms, ttft_ms, values
 from benchsuite.types import Estimate, Noun, Point, Run, Summary
-from benchsuite.workload.places import cache_apart
-from benchsuite.workload.spreads import described
+from benchsuite.workload.places import cache_apart, spreads_apart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,16 +166,7 @@ def _apart(points: Sequence[Point], point: Point) -> str:
     """What tells points apart besides the dimensions' numbers: `not streamed · cold cache`; often empty."""
     streams = {each.stream for each in points}
     shown = ["streamed" if point.stream else "not streamed"] if len(streams) > 1 else []
-    return " · ".join([*_spreads_apart(point, points), *shown, *cache_apart(point, points)])
-
-
-def _spreads_apart(point: Point, points: Sequence[Point]) -> Iterator[str]:
-    """What lengths are drawn from, where some have the same mean and aren't the same."""
-    for name, what, word in (("prompt", "prompts", "in"), ("output", "answers", "out")):
-        lengths = {(getattr(each, f"{name}_tokens"), getattr(each, f"{name}_spread")) for each in points}
-        if len(lengths) > len({mean for mean, _ in lengths}):
-            drawn = getattr(point, f"{name}_spread")
-            yield f"{described(drawn)} {word}" if drawn else f"{what} of one length"
+    return " · ".join([*spreads_apart(point, points), *shown, *cache_apart(point, points)])
 
 
 def _dot(row: Summary, axis: Axis, samples: Samples | None) -> Dot:
