@@ -197,6 +197,14 @@ def judged(table: pa.Table) -> pa.Table:
     return table.filter(table.column("phase").to_numpy() == "measure")
 
 
+def placed(table: pa.Table, point: int, trial: int) -> pa.Table:
+    """A trial's records with the columns that say where they belong."""
+    for name, value in (("point", point), ("trial", trial)):
+        column: Any = pa.repeat(pa.scalar(value, pa.int32()), table.num_rows)
+        table = table.append_column(name, column)
+    return table
+
+
 def read_records(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
     """Record files as one table, in the order of `paths`; `columns` None: all of them.
 

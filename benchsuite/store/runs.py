@@ -154,7 +154,7 @@ class RunDir:
         """
         import pyarrow as pa
 
-        from benchsuite.store.records import judged, read_records
+        from benchsuite.store.records import judged, placed, read_records
 
         tables = []
         for path, (its_point, trial) in self.trial_files().items():
@@ -163,8 +163,8 @@ class RunDir:
                 table = read_records([path], columns and [*dict.fromkeys([*columns, "phase"])])
                 if trial and not include_warm_up:
                     table = judged(table)
-                tables.append(_placed(table.select(columns or table.column_names), its_point, trial))
-        return pa.concat_tables(tables) if tables else _placed(read_records([], columns), 0, 0)
+                tables.append(placed(table.select(columns or table.column_names), its_point, trial))
+        return pa.concat_tables(tables) if tables else placed(read_records([], columns), 0, 0)
 
     def plan(self) -> Manifest:
         """The manifest as it was before anything was sent; there for partial runs too."""
@@ -332,16 +332,6 @@ def _is_checkout(pyproject: Path) -> bool:
             return bool(tomllib.load(file).get("project", {}).get("name") == "benchsuite")
     except (OSError, tomllib.TOMLDecodeError):
         return False
-
-
-def _placed(table: "pa.Table", point: int, trial: int) -> "pa.Table":
-    """A trial's records with the columns that say where they belong."""
-    import pyarrow as pa
-
-    for name, value in (("point", point), ("trial", trial)):
-        column: Any = pa.repeat(pa.scalar(value, pa.int32()), table.num_rows)
-        table = table.append_column(name, column)
-    return table
 
 
 def write_json(path: Path, value: Noun) -> None:
