@@ -18,8 +18,9 @@ lint: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two files at a time: more would make the client late on a small machine.
 unit: .venv/.dev
-	$(BIN)/pytest $(addprefix --ignore=,$(ENGINES) tests/sdks)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(ENGINES) tests/sdks)
 
 # vLLM (CPU), MLX and transformers, each in an environment of its own in the user's cache: made once,
 # then used again. It takes about 6 GB of disk.

@@ -162,14 +162,14 @@ def test_what_is_in_flight_follows_the_ramp(tmp_path: Any) -> None:
         in_flight += sum(min(count * (b - a), max(0, min(y, b) - max(x, a))) for x, y in spans)
         asked += count * (b - a)
     assert 0.8 * asked < in_flight
-    # Each slot that comes asks at once: its request is due then, or when its connection is open.
+    # Each slot that comes asks at once: its request is due then, or when its connection is open. It may take
+    # the connection of a slot that has just become free, which then is the one that waits for the new one.
     growth = [start_ns + b[0] for a, b in pairwise(times) if b[1] > a[1]]
     ends = {record["end_ns"] for record in records}
     first, *later = sorted(record["due_ns"] for record in records if record["due_ns"] not in ends)
-    assert len(later) == len(growth) == 8
-    assert first >= start_ns
-    opening = [due - at for at, due in zip(growth, later, strict=True)]
-    assert min(opening) >= 0
+    assert 8 == len(growth) <= len(later) <= 2 * len(growth)
+    assert first >= start_ns and later[0] >= growth[0]
+    opening = [min(due - at for due in later if due >= at) for at in growth]
     assert statistics.median(opening) < 0.25 * (growth[1] - growth[0])
 
 
