@@ -137,6 +137,7 @@ def plain(status: str, body: bytes, *fields: str) -> bytes:
     return lines.encode() + body
 
 
+PACKED = "Content-Encoding: gzip"
 ERROR = b'{"error": {"message": "slow down", "type": "rate_limit_error"}}'
 
 
@@ -145,9 +146,9 @@ ERROR = b'{"error": {"message": "slow down", "type": "rate_limit_error"}}'
     [
         (plain("429 Too Many Requests", ERROR), "http_error", "rate_limited"),
         (plain("401 Unauthorized", b"{}"), "http_error", "auth"),
-        (plain("429 No", gzip.compress(ERROR), "Content-Encoding: gzip"), "http_error", "rate_limited"),
+        (plain("429 No", gzip.compress(ERROR, mtime=0), PACKED), "http_error", "rate_limited"),
         (plain("302 Found", b"", "Location: https://elsewhere/"), "protocol", "redirect"),
-        (plain("200 OK", gzip.compress(b"data: x\n\n"), "Content-Encoding: gzip"), "protocol", "compressed"),
+        (plain("200 OK", gzip.compress(b"data: x\n\n", mtime=0), PACKED), "protocol", "compressed"),
         (b"HTTP/1.1 101 Other\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "protocol", "not_http"),
         (b"SSH-2.0-OpenSSH_9.7\r\n", "protocol", "not_http"),
         (b"\x15\x03\x03\x00\x02\x02\x46", "protocol", "not_http"),
